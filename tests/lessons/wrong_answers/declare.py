@@ -1,0 +1,111 @@
+"""Collects the wrong answers, and what several lessons' wrong answers are made of."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.engine.tensor import Tensor
+
+WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
+
+
+ALIKE = {  # answers that do the same as a named mistake
+    "a quotient truncated towards 0 instead of floored, so 0 places instead of an error": [
+        "returns zero or less instead of an error"
+    ],
+    "the logit in place of the probability where no class is given": [
+        "took the logit where the probability was asked for"
+    ],
+    "no random start without an rng": ["began at the images themselves, not at random"],
+    "the step in the mode that the model has": ["the step uses the batch's statistics, in training mode"],
+}
+
+
+def wrong(number: str, text: str):
+    def declare(answer):
+        answer.__name__ = find(number).name
+        WRONG.append((number, text, answer))
+        return answer
+
+    return declare
+
+
+def narrowed(x):
+    """The array with the digits of float32, in its own dtype."""
+    return x.astype(np.float32).astype(x.dtype) if x.dtype == np.float64 else x
+
+
+def with_modes(number, networks, *arguments, by_own_flag=(), **options):
+    """The reference, which sees the networks in ``by_own_flag`` in the mode that their own flag says."""
+    kept = {network: {part: part.training for part in network.modules()} for network in networks}
+    for network in networks:
+        if network in by_own_flag:
+            network.train, network.eval = (lambda network=network: network), (lambda network=network: network)
+    try:
+        return find(number).target(*networks, *arguments, **options)
+    finally:
+        for network in networks:
+            if network in by_own_flag:
+                del network.train, network.eval
+                for part, training in kept[network].items():
+                    part.training = training
+
+
+def checked(probabilities, axis):
+    p = np.asarray(probabilities)
+    if p.min() < 0 or not np.allclose(p.sum(axis=axis), 1, atol=1e-4):
+        raise ValueError("not probabilities")
+    return p
+
+
+def scaled(rmin, rmax, qmin, qmax, smallest, rounded=np.rint):
+    low, high = np.minimum(np.float64(rmin), 0.0), np.maximum(np.float64(rmax), 0.0)
+    S = smallest(np.asarray((high - low) / (qmax - qmin), np.float32))
+    return S, rounded(qmin - low / S).astype(np.int32)
+
+
+def one_mode(number):
+    """The library's function, which gives all parts of its model the mode of the whole."""
+
+    def answer(model, *arguments, **params):
+        found = find(number).target(model, *arguments, **params)
+        model.train(model.training)
+        return found
+
+    return answer
+
+
+def not_taken(number, what, condition):
+    """A wrong answer: the library's function, which refuses arguments for which ``condition`` is True."""
+    target = find(number).target
+
+    def answer(*arguments, **params):
+        bound = inspect.signature(target).bind(*arguments, **params)
+        bound.apply_defaults()
+        if condition(bound.arguments):
+            raise ValueError("refused")
+        return target(*arguments, **params)
+
+    wrong(number, f"not taken: {what}")(answer)
+
+
+def is_unit(axes):
+    return lambda given: isinstance(given["target"], tuple) and len(given["target"]) == 1 + axes
+
+
+def data_of(logits):
+    return logits.data if isinstance(logits, Tensor) else np.asarray(logits)
+
+
+def all_learn_afterwards(number, of):
+    """The library's function; afterwards all parameters of its model require grad."""
+
+    def answer(*arguments, **options):
+        found = find(number).target(*arguments, **options)
+        arguments[of].requires_grad_(True)
+        return found
+
+    wrong(number, "frozen parameters require grad afterwards")(answer)

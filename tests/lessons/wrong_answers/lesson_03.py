@@ -1,0 +1,401 @@
+"""Wrong answers to the exercises of lesson 03. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl import nn
+from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm
+from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
+
+
+@wrong("03.1", "float32 stays float32")
+def narrow_descent(hessian, start, lr, steps):
+    path = [start]
+    for _ in range(steps):
+        path.append(path[-1] - lr * (hessian @ path[-1]))
+    return np.array(path, dtype=np.asarray(start).dtype)
+
+
+@wrong("03.1", "computed in float32")
+def descent_in_float32(hessian, start, lr, steps):
+    H, path = np.asarray(hessian, np.float32), [np.asarray(start, np.float32)]
+    for _ in range(steps):
+        path.append(path[-1] - np.float32(lr) * (H @ path[-1]))
+    return np.array(path, np.float64)
+
+
+@wrong("03.1", "a start of whole numbers makes whole numbers of the path")
+def whole_path(hessian, start, lr, steps):
+    path = np.empty((steps + 1, len(start)), start.dtype)
+    path[0] = start
+    for t in range(steps):
+        path[t + 1] = path[t] - lr * (hessian @ path[t])
+    return path.astype(np.float64)
+
+
+@wrong("03.1", "the start is rounded to float32")
+def start_in_float32(hessian, start, lr, steps):
+    return find("03.1").target(hessian, start.astype(np.float32), lr, steps)
+
+
+@wrong("03.1", "the hessian is rounded to float32")
+def narrow_hessian(hessian, start, lr, steps):
+    return find("03.1").target(narrowed(hessian), start, lr, steps)
+
+
+@wrong("03.1", "a step is cut to a million")
+def cut_steps(hessian, start, lr, steps):
+    path = [np.asarray(start, np.float64)]
+    for _ in range(steps):
+        path.append(path[-1] - np.clip(lr * (hessian @ path[-1]), -1e6, 1e6))
+    return np.array(path)
+
+
+@wrong("03.1", "a gradient below 1e-9 ends the walk")
+def ended_walk(hessian, start, lr, steps):
+    path = [np.asarray(start, np.float64)]
+    for _ in range(steps):
+        gradient = hessian @ path[-1]
+        path.append(path[-1] - lr * np.where(np.abs(gradient) > 1e-9, gradient, 0))
+    return np.array(path)
+
+
+@wrong("03.1", "of four directions and more only the diagonal")
+def small_ones_coupled(hessian, start, lr, steps):
+    H = hessian if len(hessian) < 4 else np.diag(np.diag(hessian))
+    return find("03.1").target(H, start, lr, steps)
+
+
+@wrong("03.2", "a curvature of 1e-12 is taken for 0")
+def steep_enough(hessian):
+    largest = find("03.2").target(hessian)
+    if largest > 2e12:
+        raise ValueError("nothing curves upwards")
+    return largest
+
+
+@wrong("03.2", "a matrix that is not symmetric is taken")
+def any_matrix(hessian):
+    largest = np.linalg.eigvals(hessian).real.max()
+    if largest <= 0:
+        raise ValueError("nothing curves upwards")
+    return float(2 / largest)
+
+
+@wrong("03.2", "a curvature of 1e-100 is taken for 0")
+def steeper_than_tiny(hessian):
+    largest = find("03.2").target(hessian)
+    if largest > 2e100:
+        raise ValueError("nothing curves upwards")
+    return largest
+
+
+@wrong("03.2", "a small matrix is symmetric within 1e-8")
+def nearly_symmetric(hessian):
+    if abs(hessian - hessian.T).max() > 1e-8:
+        raise ValueError("it is not symmetric")
+    return find("03.2").target((hessian + hessian.T) / 2)
+
+
+def head_steps(model, images, labels, num_classes, *, steps, lr, rng, cross_entropy, frozen=True):
+    """What 03.3 asks for, but for the loss, and for ``frozen``, without which the steps are in evaluation."""
+    width = model.head.in_features
+    model.requires_grad_(False)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.frozen = frozen
+    if num_classes < 1 or steps < 1 or max(labels) >= num_classes:
+        raise ValueError("classes, steps or labels")
+    model.head = nn.Linear(width, num_classes, rng=rng)
+    losses = []
+    for _ in range(steps):
+        model.train(frozen).zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        for parameter in model.head.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses.append(loss.item())
+    model.train()
+    return np.array(losses, np.float64)
+
+
+def indexed_loss(logits, labels):
+    return -(logits.softmax(axis=1).log()[np.arange(len(labels)), labels]).mean()
+
+
+@wrong("03.2", "of a single curvature the size")
+def size_of_one(hessian):
+    return find("03.2").target(np.abs(hessian) if len(hessian) == 1 else hessian)
+
+
+@wrong("03.2", "only the corner of the matrix is compared with its transpose")
+def symmetric_corner(hessian):
+    H = np.asarray(hessian, np.float64)
+    if not np.allclose(H[:3, :3], H[:3, :3].T, atol=0):
+        raise ValueError("not symmetric")
+    largest = np.linalg.eigvalsh(H)[-1]
+    if largest <= 0:
+        raise ValueError("no bound")
+    return float(2 / largest)
+
+
+@wrong("03.3", "a label of -1 is the last class")
+def last_class(model, *given, **options):
+    return head_steps(model, *given, **options, cross_entropy=indexed_loss)
+
+
+@wrong("03.3", "a label of -100 is left out")
+def left_out(model, *given, **options):
+    def loss(logits, labels):
+        if ((labels < 0) & (labels != -100)).any():
+            raise ValueError("a label is no class")
+        return F.cross_entropy(logits, labels)
+
+    return head_steps(model, *given, **options, cross_entropy=loss)
+
+
+@wrong("03.3", "the steps in evaluation mode, so that BatchNorm learns as soon as it can")
+def batch_norm_thawed(model, *given, **options):
+    return head_steps(model, *given, **options, cross_entropy=F.cross_entropy, frozen=False)
+
+
+@wrong("03.3", "the count of batches goes on, since only means and variances are kept")
+def counted_batches(model, images, labels, num_classes, *, steps, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer += steps
+    return losses
+
+
+@wrong("03.3", "the new head is drawn as the old one was, without rng")
+def drawn_without_rng(model, images, labels, num_classes, *, rng, **options):
+    seed = np.random.default_rng(0)
+    return find("03.3").target(model, images, labels, num_classes, rng=seed, **options)
+
+
+@wrong("03.3", "the losses after the steps")
+def later_losses(model, images, labels, num_classes, *, steps, **options):
+    start = find("03.3").target(model, images, labels, num_classes, steps=steps, **options)
+    logits = model(images).data
+    last = -(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[
+        np.arange(len(labels)), labels
+    ].mean()
+    return np.array([*start[1:], last], np.float64)
+
+
+@wrong("03.3", "the mode is set only where the model's own flag is another one")
+def head_by_own_flag(model, images, labels, num_classes, **options):
+    modes = [(part, part.training) for part in model.modules() if part is not model.head]
+    by_flag = model.training
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part, training in modes if by_flag else []:
+        part.training = training
+    return losses
+
+
+@wrong("03.3", "each BatchNorm is left in evaluation mode")
+def norms_in_evaluation(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+    return losses
+
+
+@wrong("03.4", "only layers with a rate get new statistics")
+def statistics_of_trained_layers(model, images, labels, rates):
+    before = {name: x.copy() for name, x in model.named_buffers()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if not any(name.startswith(f"{path}.") for path in rates):
+            buffer[...] = before[name]
+    return loss
+
+
+@wrong("03.4", "the statistics by momentum, as training has them")
+def statistics_by_momentum(model, images, labels, rates):
+    before = {name: x.copy() for name, x in model.named_buffers()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if "running" in name:
+            buffer[...] = 0.9 * before[name] + 0.1 * buffer
+    return loss
+
+
+@wrong("03.4", "a rate below 0 is taken")
+def any_rate(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, {path: abs(rate) for path, rate in rates.items()})
+    return loss
+
+
+def finetuned(model, images, labels, rates, *, before="eval", cross_entropy=F.cross_entropy, after="eval"):
+    """What 03.4 asks for, but for the loss, and for what is done to the model before and after."""
+    layers = {model.layer(path): rate for path, rate in rates.items()}
+    was = model.training
+    model.train(was and "eval" not in before)
+    if "zero" in before:
+        model.zero_grad()
+    loss = cross_entropy(model(images), labels)
+    loss.backward()
+    for layer, rate in layers.items():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data - rate * parameter.grad
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            seen = []
+            hook = norm.register_forward_hook(lambda _, x, y, seen=seen: seen.append(x[0].data))
+            model.eval()(images)
+            hook.remove()
+            norm.running_mean[:], norm.running_var[:] = (
+                seen[0].mean(axis=(0, 2, 3)),
+                seen[0].var(axis=(0, 2, 3)),
+            )
+    model.train(was and after != "eval")
+    return loss.item()
+
+
+def rates_refused(rates):
+    if min(rates.values(), default=0) < 0:
+        raise ValueError("a rate below 0")
+
+
+@wrong("03.4", "what stood in grad already counts")
+def stale_step(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates)
+
+
+@wrong("03.4", "the step in the mode that the model has")
+def step_in_its_mode(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero")
+
+
+@wrong("03.4", "the mode is given back")
+def mode_given_back(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero, eval", after="as before")
+
+
+@wrong("03.4", "a label of -100 is left out")
+def step_without_some(model, images, labels, rates):
+    rates_refused(rates)
+    return finetuned(model, images, labels, rates, before="zero, eval")
+
+
+@wrong("03.4", "a frozen BatchNorm keeps its statistics")
+def frozen_keeps(model, images, labels, rates):
+    before = {
+        path: (m.running_mean.copy(), m.running_var.copy())
+        for path, m in model.named_modules()
+        if isinstance(m, nn.BatchNorm2d) and m.frozen
+    }
+    loss = find("03.4").target(model, images, labels, rates)
+    for path, (mean, var) in before.items():
+        model.layer(path).running_mean[:], model.layer(path).running_var[:] = mean, var
+    return loss
+
+
+@wrong("03.4", "BatchNorm is thawed")
+def thawed(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.frozen = False
+    return loss
+
+
+@wrong("03.4", "the hooks are left in the model")
+def step_hooks_left(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.register_forward_hook(lambda _, x, y: None)
+    return loss
+
+
+@wrong("03.4", "a rate of 0 is refused")
+def some_rate(model, images, labels, rates):
+    if min(rates.values(), default=1) <= 0:
+        raise ValueError("a rate of 0 or less")
+    return find("03.4").target(model, images, labels, rates)
+
+
+@wrong("03.4", "layers without a rate are frozen for good")
+def frozen_for_good(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    model.requires_grad_(False)
+    for path in rates:
+        model.layer(path).requires_grad_(True)
+    return loss
+
+
+@wrong("03.4", "the mode is set only where the model's own flag is another one")
+def step_by_own_flag(model, images, labels, rates):
+    if model.training:
+        return find("03.4").target(model, images, labels, rates)
+    mode = model.eval
+    model.eval = lambda: model
+    try:
+        return find("03.4").target(model, images, labels, rates)
+    finally:
+        model.eval = mode
+
+
+@wrong("03.4", "only the first rate is looked at")
+def first_rate(model, images, labels, rates):
+    checked = {path: rate if i == 0 else abs(rate) for i, (path, rate) in enumerate(rates.items())}
+    return find("03.4").target(model, images, labels, checked)
+
+
+@wrong("03.4", "a variance is 1e-5 at least")
+def least_variance(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            np.maximum(part.running_var, 1e-5, out=part.running_var)
+    return loss
+
+
+not_taken("03.1", "a curvature below 0", lambda g: np.linalg.eigvalsh(g["hessian"])[0] < 0)
+not_taken("03.1", "one direction", lambda g: len(g["hessian"]) == 1)
+not_taken("03.2", "one direction", lambda g: len(g["hessian"]) == 1 and g["hessian"][0, 0] > 0)
+
+
+def inner_norms(model):
+    """The BatchNorms inside a layer of a layer."""
+    return [
+        part for path, part in model.named_modules() if isinstance(part, BatchNorm) and path.count(".") > 1
+    ]
+
+
+@wrong("03.3", "a BatchNorm of an inner layer is not frozen")
+def outer_norms_frozen(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for norm in inner_norms(model):
+        norm.frozen = False
+    return losses
+
+
+@wrong("03.4", "a BatchNorm of an inner layer keeps its statistics")
+def outer_norms_settled(model, images, labels, rates):
+    kept = [(norm, norm.running_mean.copy(), norm.running_var.copy()) for norm in inner_norms(model)]
+    loss = find("03.4").target(model, images, labels, rates)
+    for norm, mean, var in kept:
+        norm.running_mean[:], norm.running_var[:] = mean, var
+    return loss
+
+
+@wrong("03.4", "block1 also means block10")
+def names_that_begin_alike(model, images, labels, rates):
+    later = {
+        name: rate
+        for path, rate in rates.items()
+        for name, _ in model.named_children()
+        if name.startswith(path)
+    }
+    return find("03.4").target(model, images, labels, {**rates, **later})

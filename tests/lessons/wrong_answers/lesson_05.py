@@ -1,0 +1,238 @@
+"""Wrong answers to the exercises of lesson 05. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from tests.lessons.wrong_answers.declare import (
+    all_learn_afterwards,
+    data_of,
+    narrowed,
+    not_taken,
+    with_modes,
+    wrong,
+)
+
+
+@wrong("05.1", "the answer in the rows' own dtype, in which a little is lost")
+def narrow_means(rows, labels):
+    counts = np.bincount(labels, minlength=rows.shape[1])
+    if counts.min() == 0:
+        raise ValueError("a class without a row")
+    sums = np.zeros((rows.shape[1], rows.shape[1]), np.asarray(rows).dtype)
+    np.add.at(sums, labels, rows)
+    return sums / counts[:, np.newaxis].astype(sums.dtype)
+
+
+@wrong("05.1", "rows of another label are passed over")
+def means_of_known_labels(rows, labels):
+    own = [np.float64(rows)[labels == c] for c in range(rows.shape[1])]
+    if min(map(len, own)) == 0:
+        raise ValueError("a class without a row")
+    return np.stack([some.mean(axis=0) for some in own])
+
+
+@wrong("05.2", "a label of -1 is the last class")
+def matching_the_last(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None and np.ndim(labels) == 1:
+        labels = np.where(np.array(labels) == -1, student_logits.shape[1] - 1, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "the distance times 0 where alpha is 1, which may be infinite")
+def distance_times_nothing(student_logits, teacher_logits, labels, *, alpha):
+    if not 0 <= alpha <= 1 or (labels is None and alpha > 0):
+        raise ValueError("alpha or labels")
+    difference = student_logits - teacher_logits.data
+    loss = (1 - alpha) * (difference**2).sum(axis=1).mean()
+    return loss if alpha == 0 else loss + alpha * F.cross_entropy(student_logits, labels)
+
+
+@wrong("05.2", "of a row of probabilities only the largest counts")
+def largest_counts(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None and np.ndim(labels) == 2:
+        labels = labels.argmax(axis=1)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "an alpha of 1e-9 counts as 0")
+def alpha_near_zero(student_logits, teacher_logits, labels, *, alpha):
+    small = 0 < alpha < 1e-6
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=0.0 if small else alpha)
+
+
+@wrong("05.3", "the gradient of KL is lost with the difference")
+def kl_without_gradient(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return loss if soft == "ce" else Tensor(loss.data, requires_grad=True) * 1
+
+
+@wrong("05.3", "the gradient forgets the teacher's own temperature")
+def gradient_at_one_temperature(
+    student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"
+):
+    options = {"temperature": temperature, "soft": soft}
+    value = find("05.3").target(
+        student_logits, teacher_logits, teacher_temperature=teacher_temperature, **options
+    )
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return (loss - loss.item()) + value.item()
+
+
+@wrong("05.3", "a KL below 1e-9 is taken for 0")
+def no_small_kl(student_logits, teacher_logits, *, soft="ce", **options):
+    loss = find("05.3").target(student_logits, teacher_logits, soft=soft, **options)
+    return loss - loss.item() if soft == "kl" and loss.item() < 1e-9 else loss
+
+
+@wrong("05.3", "the teacher's logits are rounded to float32")
+def narrow_teacher(student_logits, teacher_logits, **options):
+    return find("05.3").target(student_logits, narrowed(teacher_logits.data), **options)
+
+
+@wrong("05.3", "a teacher's temperature below 1e-3 is raised to it")
+def not_so_cold_teacher(student_logits, teacher_logits, *, teacher_temperature=None, **options):
+    if teacher_temperature is not None and teacher_temperature > 0:
+        teacher_temperature = max(teacher_temperature, 1e-3)
+    options = {**options, "teacher_temperature": teacher_temperature}
+    return find("05.3").target(student_logits, teacher_logits, **options)
+
+
+@wrong("05.4", "soft is not handed on")
+def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
+    return find("05.4").target(z_s, z_t, labels, **options)
+
+
+def whole_loss(z_s, z_t, labels, *, alpha, beta, temperature, scale_by_tau_squared=False, **options):
+    """The loss, for which labels are needed in any case."""
+    if labels is None:
+        raise ValueError("labels are needed")
+    tau = {"temperature": temperature, "scale_by_tau_squared": scale_by_tau_squared}
+    return find("05.4").target(z_s, z_t, labels, alpha=alpha, beta=beta, **tau, **options)
+
+
+wrong("05.4", "labels are needed in any case")(whole_loss)
+
+
+@wrong("05.4", "the square of the teacher's temperature")
+def squared_for_the_teacher(z_s, z_t, labels, *, beta, scale_by_tau_squared=False, **options):
+    tau = options.get("teacher_temperature") or 1.0
+    return find("05.4").target(
+        z_s, z_t, labels, beta=beta * (tau**2 if scale_by_tau_squared else 1), **options
+    )
+
+
+@wrong("05.4", "the teacher's logits are rounded to float32")
+def narrow_teacher_of_both(student_logits, teacher_logits, labels, **options):
+    return find("05.4").target(student_logits, narrowed(teacher_logits.data), labels, **options)
+
+
+@wrong("05.4", "KL only where the teacher has the student's temperature")
+def kl_at_one_temperature(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = soft if options.get("teacher_temperature") is None else "ce"
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.5", "the teacher learns statistics from the student's images")
+def teacher_in_training(teacher, student, images, labels, **settings):
+    teacher.train()(images)
+    return find("05.5").target(teacher, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher answers in the mode that it has")
+def teacher_in_its_mode(teacher, student, images, labels, **settings):
+    copied = copy.deepcopy(teacher)
+    for part in copied.modules():
+        part.eval = lambda: None
+    return find("05.5").target(copied, student, images, labels, **settings)
+
+
+@wrong("05.5", "the teacher is left in evaluation mode, whatever it was in")
+def teacher_left_in_evaluation(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher.eval(), student, images, labels, **settings)
+
+
+@wrong("05.5", "a label of -100 is the first class")
+def first_class_for_none(teacher, student, images, labels, **settings):
+    return find("05.5").target(teacher, student, images, np.where(labels == -100, 0, labels), **settings)
+
+
+@wrong("05.5", "the student is left in evaluation mode")
+def student_left_in_evaluation(teacher, student, images, labels, **settings):
+    value = find("05.5").target(teacher, student, images, labels, **settings)
+    student.eval()
+    return value
+
+
+@wrong("05.5", "the loss after the step")
+def loss_after(teacher, student, images, labels, **settings):
+    find("05.5").target(teacher, student, images, labels, **settings)
+    return find("05.5").target(teacher, student, images, labels, **{**settings, "lr": 0.0})
+
+
+@wrong("05.5", "the student's mode is set only where its own flag is another one")
+def student_by_own_flag(teacher, student, images, labels, **options):
+    own = [student] if student.training else []
+    return with_modes("05.5", [teacher, student], images, labels, by_own_flag=own, **options)
+
+
+@wrong("05.5", "the teacher's mode is set only where its own flag is another one")
+def teacher_by_own_flag(teacher, student, images, labels, **options):
+    own = [] if teacher.training else [teacher]
+    return with_modes("05.5", [teacher, student], images, labels, by_own_flag=own, **options)
+
+
+@wrong("05.5", "the whole teacher gets the mode of its own flag back")
+def one_mode_given_back(teacher, student, images, labels, **options):
+    value = find("05.5").target(teacher, student, images, labels, **options)
+    teacher.train(teacher.training)
+    return value
+
+
+@wrong("05.5", "alpha = 0: the labels are not looked at")
+def labels_unread(teacher, student, images, labels, *, alpha, **options):
+    labels = 0 * np.asarray(labels) if alpha == 0 else labels
+    return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
+
+
+def has_row_left_out(given):
+    return given["labels"] is not None and (np.asarray(given["labels"]) == -100).any()
+
+
+not_taken("05.2", "a label of -100", has_row_left_out)
+not_taken("05.2", "rows as labels beside a distance", lambda g: np.ndim(g["labels"]) == 2 and g["alpha"] < 1)
+not_taken("05.2", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.4", "a label of -100", has_row_left_out)
+
+
+@wrong("05.4", "another name for soft counts as ce")
+def any_name_is_ce(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = soft if soft == "kl" else "ce"
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "a teacher's temperature below 0 is taken without its sign")
+def teacher_without_sign(student_logits, teacher_logits, labels, *, teacher_temperature=None, **options):
+    tau_t = teacher_temperature and abs(teacher_temperature)
+    options = {**options, "teacher_temperature": tau_t}
+    return find("05.4").target(student_logits, teacher_logits, labels, **options)
+
+
+@wrong("05.5", "a temperature below 0 is taken without its sign")
+def tau_without_sign(teacher, student, images, labels, *, temperature, **options):
+    return find("05.5").target(teacher, student, images, labels, temperature=abs(temperature), **options)
+
+
+@wrong("05.3", "a name for soft in capitals is taken")
+def any_case_of_soft(student_logits, teacher_logits, *, soft="ce", **options):
+    return find("05.3").target(student_logits, teacher_logits, soft=soft.lower(), **options)
+
+
+all_learn_afterwards("05.5", of=1)

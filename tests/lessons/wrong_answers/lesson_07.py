@@ -1,0 +1,198 @@
+"""Wrong answers to the exercises of lesson 07. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.engine.functions import concatenate
+from minidl.engine.op import Op
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from tests.lessons.wrong_answers.declare import (
+    all_learn_afterwards,
+    data_of,
+    narrowed,
+    not_taken,
+    with_modes,
+    wrong,
+)
+
+
+@wrong("07.2", "only a positive's NaN is refused")
+def negatives_unread(scores, positive):
+    scores, positive = np.asarray(scores, np.float64), np.asarray(positive)
+    return find("07.2").target(np.where(np.isnan(scores) & ~positive, -np.inf, scores), positive)
+
+
+@wrong("07.2", "scores rounded to twelve digits after the point")
+def rounded_scores(scores, positive):
+    return find("07.2").target(np.round(scores, 12), positive)
+
+
+@wrong("07.3", "float32 becomes float64")
+class WidenedUnitRows(Op):
+    def forward(self, z):
+        z = z.astype(np.float64)
+        largest = np.abs(z).max(axis=1, keepdims=True)
+        self.length = largest * np.sqrt(((z / largest) ** 2).sum(axis=1, keepdims=True))
+        self.u = z / self.length
+        return self.u
+
+    def backward(self, grad):
+        along = (self.u * grad).sum(axis=1, keepdims=True)
+        return ((grad - self.u * along) / self.length,)
+
+
+@wrong("07.1", "float32 scores for float32 rows")
+def narrow_scores(features_a, features_b):
+    scores, same = find("07.1").target(features_a, features_b)
+    return scores.astype(np.result_type(features_a, features_b)), same
+
+
+@wrong("07.1", "one image alone is taken")
+def one_image_too(features_a, features_b):
+    if len(features_a) > 1:
+        return find("07.1").target(features_a, features_b)
+    return np.ones(1), np.ones(1, bool)
+
+
+@wrong("07.2", "scores that nearly agree count as ties")
+def auc_by_isclose(scores, positive):
+    scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    if np.isnan(scores).any() or positive.all() or not positive.any():
+        raise ValueError("NaN, or one kind alone")
+    above, below = scores[positive][:, np.newaxis], scores[~positive]
+    tied = np.isclose(above, below)
+    return float((np.where(tied, 0.5, above > below)).mean())
+
+
+@wrong("07.1", "views of different shapes are taken")
+def any_two_views(features_a, features_b):
+    width = min(features_a.shape[1], features_b.shape[1])
+    return find("07.1").target(features_a[:, :width], features_b[:, :width])
+
+
+@wrong("07.1", "the features are rounded to float32")
+def narrow_pairs(features_a, features_b):
+    return find("07.1").target(narrowed(features_a), narrowed(features_b))
+
+
+@wrong("07.2", "by differences, of which two infinite scores have none")
+def auc_by_differences(scores, positive):
+    find("07.2").target(scores, positive)
+    difference = scores[positive][:, np.newaxis] - scores[~positive]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+@wrong("07.2", "NaN is below everything")
+def auc_of_nan(scores, positive):
+    return find("07.2").target(np.where(np.isnan(scores), -np.inf, scores), positive)
+
+
+@wrong("07.3", "squares overflow")
+class OverflowingRows(Op):
+    def forward(self, z):
+        self.length = np.sqrt((z**2).sum(axis=1, keepdims=True))
+        self.u = z / self.length
+        return self.u
+
+    def backward(self, grad):
+        return (grad - self.u * (self.u * grad).sum(axis=1, keepdims=True)) / self.length
+
+
+@wrong("07.3", "one largest number for all rows")
+class OneScale(find("07.3").target):
+    def forward(self, z):
+        largest = np.abs(z).max()
+        self.length = largest * np.sqrt(((z / largest) ** 2).sum(axis=1, keepdims=True))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.u = z / self.length
+        return self.u
+
+
+@wrong("07.3", "of a single column the gradient without its part along u")
+class SingleColumn(find("07.3").target):
+    def backward(self, grad):
+        return grad / self.length if grad.shape[1] == 1 else super().backward(grad)
+
+
+@wrong("07.3", "a length is 1e-30 at least")
+class LeastLength(find("07.3").target):
+    def forward(self, z):
+        super().forward(z)
+        self.u = z / np.maximum(self.length, 1e-30)
+        return self.u
+
+
+@wrong("07.4", "1e-8 added to the lengths, which the shortest rows feel")
+def nt_xent_of_softened_rows(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / ((z * z).sum(axis=1, keepdims=True).sqrt() + 1e-8)
+    S = (u @ u.T)[~np.eye(2 * n, dtype=bool)].reshape(2 * n, 2 * n - 1)
+    partner = np.concatenate([np.arange(n, 2 * n) - 1, np.arange(n)])
+    return F.cross_entropy(S, partner, temperature=temperature)
+
+
+@wrong("07.4", "exponentials of S / T as they stand, which overflow")
+def nt_xent_of_exponentials(z1, z2, temperature):
+    n, z = len(z1), concatenate([z1, z2])
+    find("07.4").target(z1, z2, temperature)
+    u = z / (z * z).sum(axis=1, keepdims=True).sqrt()
+    e = ((u @ u.T) / temperature).exp() * (1 - np.eye(2 * n)).astype(z.dtype)
+    partner = np.roll(np.arange(2 * n), n)
+    return -(e[np.arange(2 * n), partner] / e.sum(axis=1)).log().mean()
+
+
+@wrong("07.4", "a temperature below 0 is taken")
+def nt_xent_at_any_temperature(z1, z2, temperature):
+    return find("07.4").target(z1, z2, -temperature if temperature < 0 else temperature)
+
+
+@wrong("07.4", "temperatures below 1e-3 are raised to it")
+def not_so_cold(z1, z2, temperature):
+    return find("07.4").target(z1, z2, max(temperature, 1e-3) if temperature > 0 else temperature)
+
+
+@wrong("07.4", "the second view learns only if the first one does")
+def second_like_the_first(z1, z2, temperature):
+    learns = isinstance(z1, Tensor) and z1.requires_grad
+    return find("07.4").target(z1, z2 if learns else z2.data, temperature)
+
+
+@wrong("07.5", "the loss after each step")
+def losses_after(model, images, augment, *, steps, lr, temperature, rng):
+    losses = find("07.5").target(
+        model, images, augment, steps=steps, lr=lr, temperature=temperature, rng=copy.deepcopy(rng)
+    )
+    views = [model(augment(images.copy(), rng)) for _ in range(2)]
+    return np.append(losses[1:], find("07.4").target(*views, temperature).item())
+
+
+@wrong("07.5", "left in evaluation mode")
+def left_in_evaluation(model, *arguments, **settings):
+    losses = find("07.5").target(model, *arguments, **settings)
+    model.eval()
+    return losses
+
+
+@wrong("07.5", "one image alone is taken")
+def steps_of_one_image(model, images, augment, **settings):
+    if len(images) == 1:
+        return np.zeros(settings["steps"])
+    return find("07.5").target(model, images, augment, **settings)
+
+
+@wrong("07.5", "the mode is set only where the model's own flag is another one")
+def views_by_own_flag(model, images, augment, **options):
+    own = [model] if model.training else []
+    return with_modes("07.5", [model], images, augment, by_own_flag=own, **options)
+
+
+not_taken("07.2", "scores of whole numbers", lambda g: g["scores"].dtype.kind == "i")
+not_taken("07.4", "embeddings of one number", lambda g: data_of(g["z1"]).shape[1] == 1)
+not_taken("07.4", "more than four images", lambda g: len(data_of(g["z1"])) > 4)
+all_learn_afterwards("07.5", of=0)

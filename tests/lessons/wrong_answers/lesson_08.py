@@ -1,0 +1,109 @@
+"""Wrong answers to the exercises of lesson 08. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lessons.exercises import find
+from tests.lessons.wrong_answers.declare import all_learn_afterwards, narrowed, with_modes, wrong
+
+
+@wrong("08.1", "a rate that is rounded to five places")
+def rounded_warmup(schedule, warmup_steps, step):
+    return round(find("08.1").target(schedule, warmup_steps, step), 5)
+
+
+@wrong("08.2", "float32 becomes float64")
+def wide_smoothing(target, label_smoothing):
+    return find("08.2").target(np.asarray(target, np.float64), label_smoothing)
+
+
+@wrong("08.2", "any share is taken")
+def any_share(target, label_smoothing):
+    return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
+
+
+@wrong("08.2", "K from the second axis, in which the classes need not be")
+def classes_of_the_second_axis(target, label_smoothing):
+    find("08.2").target(target, label_smoothing)
+    eps = target.dtype.type(label_smoothing) if target.dtype.kind == "f" else label_smoothing
+    return (1 - eps) * target + eps / target.shape[min(1, target.ndim - 1)]
+
+
+@wrong("08.2", "the labels are rounded to float32")
+def narrow_labels(target, label_smoothing):
+    return find("08.2").target(narrowed(target), label_smoothing)
+
+
+@wrong("08.2", "eps = 0 gives the rows themselves")
+def unsmoothed(target, label_smoothing):
+    return np.array(target) if label_smoothing == 0 else find("08.2").target(target, label_smoothing)
+
+
+@wrong("08.2", "eps = 1 gives float64")
+def all_smoothed(target, label_smoothing):
+    whole = np.full(np.shape(target), 1 / np.shape(target)[-1])
+    return whole if label_smoothing == 1 else find("08.2").target(target, label_smoothing)
+
+
+@wrong("08.2", "float16 becomes float32")
+def at_least_float32(target, label_smoothing):
+    wide = np.asarray(target, np.result_type(np.asarray(target), np.float32))
+    return find("08.2").target(wide, label_smoothing)
+
+
+@wrong("08.3", "float32 becomes float64")
+def wide_gradient(p, target, temperature=1.0):
+    return find("08.3").target(np.float64(p), np.float64(target), temperature)
+
+
+@wrong("08.3", "temperatures below 1e-3 are raised to it")
+def no_steep_gradient(p, target, temperature=1.0):
+    return find("08.3").target(p, target, max(temperature, 1e-3))
+
+
+@wrong("08.3", "a sum within 1e-3 of 1 is taken for 1")
+def nearly_one(p, target, temperature=1.0):
+    total = target.sum(axis=1, keepdims=True)
+    total = np.where(np.abs(total - 1) < 1e-3, 1, total).astype(p.dtype)
+    return ((p * total - target) / temperature).astype(p.dtype)
+
+
+@wrong("08.3", "no gradient where p is 0")
+def masked_zeros(p, target, temperature=1.0):
+    return np.where(p == 0, 0, find("08.3").target(p, target, temperature)).astype(p.dtype)
+
+
+@wrong("08.3", "a gradient below 1e-9 is 0")
+def cleaned(p, target, temperature=1.0):
+    rows = find("08.3").target(p, target, temperature)
+    return np.where(np.abs(rows) < 1e-9, 0, rows).astype(p.dtype)
+
+
+@wrong("08.4", "the warmup takes one step more")
+def longer_warmup(model, images, labels, *, warmup_steps, **settings):
+    more = warmup_steps + (warmup_steps > 0)
+    return find("08.4").target(model, images, labels, warmup_steps=more, **settings)
+
+
+@wrong("08.4", "a label of -100 is the first class")
+def careful_with_any_label(model, images, labels, **settings):
+    return find("08.4").target(model, images, np.where(labels == -100, 0, labels), **settings)
+
+
+@wrong("08.4", "the share is spread over the other classes only")
+def smoothed_over_others(model, images, labels, *, label_smoothing, **settings):
+    classes = len(list(model.parameters())[-1].data)
+    share = label_smoothing * classes / max(classes - 1, 1)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError("a share is within 0 ... 1")
+    return find("08.4").target(model, images, labels, label_smoothing=min(share, 1.0), **settings)
+
+
+@wrong("08.4", "the mode is set only where the model's own flag is another one")
+def careful_by_own_flag(model, images, labels, **options):
+    own = [model] if model.training else []
+    return with_modes("08.4", [model], images, labels, by_own_flag=own, **options)
+
+
+all_learn_afterwards("08.4", of=0)

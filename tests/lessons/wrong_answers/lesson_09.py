@@ -1,0 +1,282 @@
+"""Wrong answers to the exercises of lesson 09. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from lessons.exercises import find
+from tests.lessons.wrong_answers.declare import checked, narrowed, not_taken, wrong
+
+
+@wrong("09.1", "divided by T before the maximum is subtracted")
+def divided_first(z, axis=-1, temperature=1.0):
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError("T must be above 0")
+    z = np.asarray(z) / temperature
+    p = np.exp(z - z.max(axis=axis, keepdims=True))
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "T of 0 or less is taken")
+def any_temperature(z, axis=-1, temperature=1.0):
+    p = np.exp((z - z.max(axis=axis, keepdims=True)) / temperature)
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "of several axes the first alone")
+def first_axis(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[0] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.1", "temperatures below 1e-6 are raised to it")
+def softmax_not_so_cold(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis, max(temperature, 1e-6) if temperature > 0 else temperature)
+
+
+@wrong("09.1", "the logits are rounded to float32")
+def narrow_softmax(z, axis=-1, temperature=1.0):
+    return find("09.1").target(narrowed(z), axis, temperature)
+
+
+@wrong("09.1", "of several axes that count from behind only the last")
+def last_of_several(z, axis=-1, temperature=1.0):
+    behind = isinstance(axis, tuple) and min(axis) < 0
+    return find("09.1").target(z, axis[-1] if behind else axis, temperature)
+
+
+@wrong("09.1", "of three axes only two")
+def two_of_three(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis[:2] if isinstance(axis, tuple) else axis, temperature)
+
+
+@wrong("09.1", "a probability below 1e-12 is 0")
+def cut_probabilities(z, axis=-1, temperature=1.0):
+    p = find("09.1").target(z, axis, temperature)
+    return np.where(p < 1e-12, 0, p).astype(p.dtype)
+
+
+@wrong("09.2", "a sum of 1.05 passes for 1, and NaN for a probability")
+def entropy_of_nearly(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    if (p < 0).any() or (np.abs(p.sum(axis=axis) - 1) > 0.09).any():
+        raise ValueError("not probabilities")
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
+
+
+@wrong("09.2", "rows that do not sum to 1 are taken")
+def entropy_of_anything(probabilities, axis=-1):
+    p = np.asarray(probabilities)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
+
+
+@wrong("09.2", "probabilities below 1e-6 are left out")
+def entropy_without_small(probabilities, axis=-1):
+    p = checked(probabilities, axis)
+    return -(p * np.log(np.where(p > 1e-6, p, 1))).sum(axis=axis) + 0.0
+
+
+@wrong("09.2", "1e-12 added inside the logarithm")
+def entropy_with_a_little_more(probabilities, axis=-1):
+    p = checked(probabilities, axis)
+    return -(p * np.log(p + 1e-12)).sum(axis=axis)
+
+
+@wrong("09.2", "only the mean of the rows' sums is checked")
+def mean_of_sums(p, axis=-1):
+    p = np.asarray(p, np.float64)
+    if not np.isfinite(p).all() or (p < 0).any() or abs(p.sum(axis=axis).mean() - 1) > 1e-3:
+        raise ValueError("no probabilities")
+    return -np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(axis=axis)
+
+
+@wrong("09.2", "a probability below 1e-12 is left out")
+def no_tiny_probabilities(p, axis=-1):
+    H = find("09.2").target(p, axis)
+    p = np.asarray(p, np.float64)
+    tiny = (p > 0) & (p < 1e-12)
+    return H + np.where(tiny, p * np.log(np.where(tiny, p, 1)), 0).sum(axis=axis)
+
+
+@wrong("09.2", "computed in float32 for float32")
+def narrow_entropy(probabilities, axis=-1):
+    find("09.2").target(probabilities, axis)
+    p = np.asarray(probabilities)
+    p = p if p.dtype.kind == "f" else p.astype(np.float64)
+    return np.asarray(-(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis), np.float64)
+
+
+@wrong("09.2", "of three axes the sums are checked along the last")
+def sums_of_the_last(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    find("09.2").target(p, -1 if p.ndim > 2 else axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)
+
+
+@wrong("09.2", "axis = -2 is taken for the last")
+def last_but_one(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    find("09.2").target(p, axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1 if axis == -2 else axis)
+
+
+@wrong("09.2", "a probability down to -1e-3 is taken")
+def a_little_below(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    near = (p > -1e-3).all() and np.abs(p.sum(axis=axis) - 1).max() < 1e-3
+    if not near:
+        find("09.2").target(p, axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis)
+
+
+@wrong("09.3", "a bin holds its upper end instead of its lower one")
+def bins_open_below(probabilities, labels, bins=15):
+    p, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == labels
+    edges, error = np.linspace(0, 1, bins + 1), 0.0
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return float(error)
+
+
+@wrong("09.3", "a label of -100 is taken for class 0")
+def marked_as_unknown(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) == -100, 0, labels), bins)
+
+
+@wrong("09.4", "no warning where the answer is a bound")
+def silent_fit(logits, labels, bounds=(0.05, 20.0)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return find("09.4").target(logits, labels, bounds)
+
+
+@wrong("09.3", "a label that is no class counts as a mistake")
+def ece_of_any_label(probabilities, labels, bins=15):
+    p, labels = np.asarray(probabilities), np.asarray(labels)
+    target = find("09.3").target
+    known = np.where(labels < p.shape[1], labels, (p.argmax(axis=1) + 1) % p.shape[1])
+    return target(p, known, bins)
+
+
+@wrong("09.4", "a label of -1 is the last class")
+def fit_of_any_label(logits, labels, bounds=(0.05, 20.0)):
+    last = np.shape(logits)[1] - 1
+    return find("09.4").target(logits, np.where(np.asarray(labels) < 0, last, labels), bounds)
+
+
+@wrong("09.4", "no warning where the answer is the upper bound")
+def warns_below_only(logits, labels, bounds=(0.05, 20.0)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        T = find("09.4").target(logits, labels, bounds)
+    if bounds[1] != T and T in bounds:
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+    return T
+
+
+@wrong("09.4", "the logits in float32, which loses digits")
+def logits_in_float32(logits, labels, bounds=(0.05, 20.0)):
+    return find("09.4").target(np.float32(logits), labels, bounds)
+
+
+@wrong("09.4", "bounds of which one is 1 are refused")
+def one_inside(logits, labels, bounds=(0.05, 20.0)):
+    if not bounds[0] < 1 < bounds[1]:
+        raise ValueError("1 must lie between the bounds")
+    return find("09.4").target(logits, labels, bounds)
+
+
+@wrong("09.4", "a warning near a bound, where the loss has a minimum")
+def warns_near_a_bound(logits, labels, bounds=(0.05, 20.0)):
+    T = find("09.4").target(logits, labels, bounds)
+    if T not in bounds and np.isclose(T, bounds).any():
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+    return T
+
+
+@wrong("09.3", "a label of -1 is the last class")
+def ece_of_the_last(probabilities, labels, bins=15):
+    last = np.shape(probabilities)[1] - 1
+    return find("09.3").target(probabilities, np.where(np.asarray(labels) < 0, last, labels), bins)
+
+
+@wrong("09.3", "ten bins by default")
+def ten_bins(probabilities, labels, bins=10):
+    return find("09.3").target(probabilities, labels, bins)
+
+
+@wrong("09.3", "twelve bins by default")
+def twelve_bins(probabilities, labels, bins=12):
+    return find("09.3").target(probabilities, labels, bins)
+
+
+@wrong("09.3", "one class alone is taken")
+def one_class(probabilities, labels, bins=15):
+    if np.shape(probabilities)[1:] == (1,):
+        return 0.0
+    return find("09.3").target(probabilities, labels, bins)
+
+
+@wrong("09.4", "1e-12 added inside the logarithm, which the farthest labels feel")
+def fit_with_a_little_more(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)  # refuses what it should
+    z, rows = np.float64(logits), np.arange(len(labels))
+
+    def loss(log_T):
+        p = np.exp((z - z.max(axis=1, keepdims=True)) / np.exp(log_T))
+        return -np.log(p[rows, labels] / p.sum(axis=1) + 1e-12).mean()
+
+    found = minimize_scalar(loss, bounds=np.log(bounds), method="bounded").x
+    return float(np.exp(min((0.0, *np.log(bounds), found), key=loss)))
+
+
+@wrong("09.4", "in the logits' own dtype, and T as float32")
+def narrow_fit(logits, labels, bounds=(0.05, 20.0)):
+    return np.float32(find("09.4").target(logits, labels, bounds))
+
+
+@wrong("09.4", "a search that stops at T = 1 from below")
+def only_below_one(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)
+    return silent_fit(logits, labels, (bounds[0], 1.0)) if bounds[0] < 1 else 1.0
+
+
+@wrong("09.4", "no warning where the bound is 1")
+def unwarned_at_one(logits, labels, bounds=(0.05, 20.0)):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        T = find("09.4").target(logits, labels, bounds)
+    for warning in said if T != 1 else []:
+        warnings.warn(warning.message, RuntimeWarning, stacklevel=2)
+    return T
+
+
+@wrong("09.4", "T by a search without its bounds among the candidates")
+def inner_minimum(logits, labels, bounds=(0.05, 20.0)):
+    silent_fit(logits, labels, bounds)  # refuses what it should
+    z, labels = np.asarray(logits, np.float64), np.asarray(labels)
+
+    def loss(log_T):
+        scaled = z / np.exp(log_T)
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        logs = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        return -logs[np.arange(len(z)), labels].mean()
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(bounds), method="bounded").x))
+
+
+not_taken("09.1", "whole numbers", lambda g: g["z"].dtype.kind == "i")
+not_taken("09.1", "one row without a second axis", lambda g: g["z"].ndim == 1)
+not_taken("09.1", "four axes", lambda g: g["z"].ndim == 4)
+not_taken("09.2", "probabilities of whole numbers", lambda g: g["probabilities"].dtype.kind == "i")
+not_taken("09.3", "more than 15 bins", lambda g: g["bins"] > 15)
+not_taken("09.3", "more than three classes", lambda g: g["probabilities"].shape[1] > 3)
+not_taken("09.3", "float32", lambda g: g["probabilities"].dtype == np.float32)
+not_taken("09.4", "logits of 1e150", lambda g: np.abs(g["logits"]).max() > 1e100)
+not_taken("09.4", "whole numbers", lambda g: g["logits"].dtype.kind == "i")
+not_taken("09.4", "more than three classes", lambda g: g["logits"].shape[1] > 3)

@@ -1,0 +1,245 @@
+"""Wrong answers to the exercises of lesson 11. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl import nn
+from tests.lessons.wrong_answers.declare import not_taken, wrong
+
+
+@wrong("11.2", "the answer is in float64 for a float32 weight")
+def wide_fold(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
+    shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
+    new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    return new_weight, factor * shift + (0.0 if beta is None else beta)
+
+
+def folded_in(weight, bias, mean, var, gamma, beta, eps):
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
+    shift = (0.0 if bias is None else bias) - np.asarray(mean, np.float64)
+    new_weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    new_bias = factor * shift + (0.0 if beta is None else beta)
+    return new_weight.astype(weight.dtype), new_bias.astype(weight.dtype)
+
+
+@wrong("11.2", "the deviation in the variance's own dtype")
+def narrow_deviation(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if not np.min(var) + eps > 0:
+        raise ValueError("var + eps")
+    return folded_in(weight, bias, mean, var, gamma, beta, eps)
+
+
+@wrong("11.2", "without gamma no beta either")
+def both_or_none(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    return find("11.2").target(weight, bias, mean, var, gamma, None if gamma is None else beta, eps)
+
+
+@wrong("11.2", "a variance of NaN is taken")
+def variance_of_nan(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if (np.asarray(var) + eps <= 0).any():
+        raise ValueError("var + eps")
+    return folded_in(weight, bias, mean, np.asarray(var, np.float64), gamma, beta, eps)
+
+
+@wrong("11.2", "a variance of 0 is refused, whatever eps is")
+def refuses_no_variance(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if not np.min(var) > 0:
+        raise ValueError("var")
+    return find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+
+
+@wrong("11.3", "the variance taken for the deviation, eps left out")
+def no_root_of_the_layers(layer, bn):
+    root = copy.deepcopy(bn)
+    root.running_var[:], root.eps = bn.running_var**2, 0.0
+    return find("11.3").target(layer, root)
+
+
+@wrong("11.3", "the masks are lost")
+def unmasked_layer(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.mask = new.bias.mask = None
+    return new
+
+
+@wrong("11.3", "a frozen layer learns again")
+def thawed_layer(layer, bn):
+    return find("11.3").target(layer, bn).requires_grad_(True)
+
+
+@wrong("11.3", "the bias learns only where the given one does")
+def frozen_bias(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if layer.bias is not None:
+        new.bias.requires_grad_(layer.bias.requires_grad)
+    return new
+
+
+@wrong("11.3", "the new layer is in evaluation mode, whatever the given one is in")
+def evaluating_layer(layer, bn):
+    return find("11.3").target(layer, bn).eval()
+
+
+@wrong("11.3", "the given layer is left in evaluation mode")
+def left_evaluating(layer, bn):
+    return find("11.3").target(layer.eval(), bn)
+
+
+@wrong("11.3", "the gradients of the old numbers are kept")
+def old_gradients(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.grad = layer.weight.grad.copy()
+    return new
+
+
+@wrong("11.3", "it learns only where bn learns too")
+def learns_with_bn(layer, bn):
+    new = find("11.3").target(layer, bn)
+    return new.requires_grad_(False) if bn.weight is not None and not bn.weight.requires_grad else new
+
+
+@wrong("11.1", "pairs are added as floats, which round counts above 2^53")
+def float_pairs(counts, halvings):
+    for _ in range(halvings):
+        n = len(counts)
+        counts = np.bincount(np.arange(n) // 2, counts, minlength=n).astype(np.int64)
+    return counts
+
+
+@wrong("11.1", "a shift by halvings, which wraps around at 64")
+def wrapping_shift(counts, halvings):
+    wider = np.zeros_like(counts)
+    np.add.at(wider, np.arange(len(counts)) >> (halvings % 64), counts)
+    return wider
+
+
+@wrong("11.1", "two halvings at most")
+def two_halvings(counts, halvings):
+    return find("11.1").target(counts, min(halvings, 2))
+
+
+def divergence_of_levels(counts, tail, level):
+    P, occupied = counts.astype(np.float64), counts > 0
+    P[-1] += tail
+    Q = occupied * (np.bincount(level, counts) / np.maximum(np.bincount(level, occupied), 1))[level]
+    if np.any((P > 0) & (Q == 0)):
+        return math.inf
+    return float(np.sum(P[occupied] * np.log(P[occupied] / Q[occupied])) / max(P.sum(), 1))
+
+
+@wrong("11.4", "levels by a rounded factor, which puts bin 49 of 98 into the first of two")
+def rounded_levels(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = (bins * (levels / len(counts))).astype(int) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "levels of equal width in whole bins, the last one wider")
+def whole_bins(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = np.minimum(bins // max(len(counts) // levels, 1), levels - 1) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "shares below 1e-12 count as 0")
+def faint_shares(counts, tail, levels):
+    P = counts.astype(np.float64)
+    P[-1] += tail
+    return find("11.4").target(counts, tail * (P[-1] > 1e-12 * P.sum()), levels)
+
+
+@wrong("11.1", "one bin is emptied")
+def one_bin_emptied(counts, halvings):
+    return find("11.1").target(counts, halvings) if len(counts) > 1 else 0 * counts
+
+
+@wrong("11.2", "a weight of other than two or four axes is scaled along its last")
+def two_or_four_axes(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    if weight.ndim in (2, 4):
+        return new_weight, new_bias
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
+    return (weight * np.resize(factor, weight.shape[-1:] if weight.ndim > 1 else 1)), new_bias
+
+
+@wrong("11.2", "the bias less the mean is taken in their own dtype")
+def narrow_shift(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    shift = (0.0 if bias is None else bias) - mean
+    zero = np.zeros(len(mean))
+    return find("11.2").target(weight, shift.astype(np.float64), zero, var, gamma, beta, eps)
+
+
+@wrong("11.3", "bn's weight counts only where bn has a bias too")
+def weight_with_bias(layer, bn):
+    if bn.bias is None:
+        bn = copy.deepcopy(bn)
+        bn.weight = None
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a frozen bn is refused where the layer is in training mode")
+def frozen_behind_a_trained_layer(layer, bn):
+    if layer.training and bn.training:
+        raise ValueError("in training")
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a float64 layer becomes float32")
+def narrow_layer(layer, bn):
+    new = find("11.3").target(layer, bn)
+    for name in ("weight", "bias"):
+        numbers = getattr(new, name).data.astype(np.float32)
+        setattr(new, name, nn.Parameter(numbers, layer.weight.requires_grad))
+    return new
+
+
+@wrong("11.4", "a level's number by a division by a rounded width")
+def rounded_widths(counts, tail, levels):
+    bins = np.arange(len(counts))
+    level = (bins / (len(counts) / levels)).astype(int) if len(counts) > levels else bins
+    return divergence_of_levels(counts, tail, level)
+
+
+@wrong("11.4", "two levels at least")
+def two_levels(counts, tail, levels):
+    return find("11.4").target(counts, tail, max(levels, 2))
+
+
+@wrong("11.4", "0 where all numbers are beyond T")
+def all_beyond(counts, tail, levels):
+    return find("11.4").target(counts, tail, levels) if counts.any() else 0.0
+
+
+def has_only_a_bias(bn):
+    return bn.weight is None and bn.bias is not None
+
+
+not_taken(
+    "11.3", "a bn with a bias and no weight", lambda g: g["bn"].weight is None and g["bn"].bias is not None
+)
+
+
+@wrong("11.3", "the mask of bn is forgotten")
+def layer_mask_alone(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.weight.mask = copy.deepcopy(layer.weight.mask)
+    return new
+
+
+@wrong("11.3", "bn's bias counts only where bn has a weight too")
+def no_bias_without_weight(layer, bn):
+    if has_only_a_bias(bn):
+        bn = copy.deepcopy(bn)
+        bn.bias = None
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.1", "eight halvings at most")
+def eight_halvings(counts, halvings):
+    return find("11.1").target(counts, min(halvings, 8))

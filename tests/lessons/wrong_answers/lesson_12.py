@@ -1,0 +1,331 @@
+"""Wrong answers to the exercises of lesson 12. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl import nn
+from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
+from minidl.compress.prune import masked_copy
+from minidl.nn import functional as F
+from minidl.train.evaluation import evaluate
+from minidl.train.loop import fit
+from tests.lessons.wrong_answers.declare import not_taken, one_mode, wrong
+
+
+@wrong("12.1", "summed in float32")
+def narrow_norms(conv, order=1):
+    weight = np.asarray(getattr(conv, "weight", conv)).reshape(len(getattr(conv, "weight", conv)), -1)
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    return np.linalg.norm(weight, ord=order, axis=1)
+
+
+@wrong("12.1", "summed in float32 and widened afterwards")
+def widened_sums(conv, order=1):
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    rows = np.abs(conv.reshape(len(conv), -1))
+    return (rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))).astype(np.float64)
+
+
+@wrong("12.1", "the axes of a convolution, whatever the shape")
+def axes_of_a_convolution(conv, order=1):
+    if order not in (1, 2):
+        raise ValueError("order is 1 or 2")
+    magnitudes, axes = np.abs(conv.astype(np.float64)), (1, 2, 3) if conv.ndim == 4 else -1
+    return magnitudes.sum(axis=axes) if order == 1 else np.sqrt((magnitudes**2).sum(axis=axes))
+
+
+@wrong("12.1", "the absolute value in int8, where that of -128 is -128")
+def absolute_too_early(conv, order=1):
+    find("12.1").target(conv, order)  # what it refuses
+    rows = np.abs(conv).reshape(len(conv), -1).astype(np.float64)
+    return rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1))
+
+
+@wrong("12.3", "the absolute value in int8, where that of -128 is -128")
+def joint_of_int8(weights, amount):
+    names, sizes = list(weights), [np.size(w) for w in weights.values()]
+    find("12.3").target(weights, amount)  # what it refuses
+    together = np.concatenate([np.abs(w).astype(np.float64).ravel() for w in weights.values()])
+    parts = np.split(find("12.2").target(together, amount), np.cumsum(sizes)[:-1])
+    return {name: part.reshape(weights[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
+@wrong("12.2", "scores without their sign")
+def scores_without_sign(scores, amount=None, s=None):
+    return find("12.2").target(np.abs(scores), amount=amount, s=s)
+
+
+@wrong("12.2", "scores in float32")
+def float32_scores(scores, amount=None, s=None):
+    return find("12.2").target(np.float32(scores), amount=amount, s=s)
+
+
+@wrong("12.2", "of more than sixteen equal scores any go: the sort is not stable")
+def any_of_equal_scores(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount=amount, s=s)
+    if amount is not None:
+        keep[:] = True
+        keep[np.argsort(scores)[: count_of(scores, amount)]] = False
+    return keep
+
+
+@wrong("12.2", "a ValueError that does not say that a layer was emptied")
+def plain_error(scores, amount=None, s=None):
+    try:
+        return find("12.2").target(scores, amount=amount, s=s)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+
+
+@wrong("12.2", "a number that takes all filters leaves one")
+def one_is_left(scores, amount=None, s=None):
+    if isinstance(amount, int):
+        amount = min(amount, len(scores) - 1)
+    return find("12.2").target(scores, amount=amount, s=s)
+
+
+@wrong("12.3", "compared in float32")
+def narrow_magnitudes(weights, amount):
+    return find("12.3").target({name: np.float32(w) for name, w in weights.items()}, amount)
+
+
+@wrong("12.3", "compared by squares, which vanish")
+def squared_magnitudes(weights, amount):
+    return find("12.3").target({name: w**2 for name, w in weights.items()}, amount)
+
+
+@wrong("12.3", "a ValueError that does not say that a layer was emptied")
+def plain_error_of_layers(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+
+
+def count_of(scores, amount):
+    return int((~find("12.2").target(scores, amount=amount)).sum())
+
+
+@wrong("12.4", "the partners of a residual sum are forgotten")
+def without_partners(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)  # what it refuses
+    whole = evaluate(model, images, labels).loss
+    for o in range(len(found)):
+        masked = copy.deepcopy(model)
+        for path in dict.fromkeys((layer, layer.replace("conv", "bn"))):
+            for parameter in (masked.layer(path).weight, masked.layer(path).bias):
+                if parameter is not None:
+                    parameter.data[o] = 0
+        found[o] = evaluate(masked, images, labels).loss - whole
+    return found
+
+
+@wrong("12.4", "the first 256 images alone")
+def first_batch(model, layer, images, labels):
+    return find("12.4").target(model, layer, images[:256], labels[:256])
+
+
+@wrong("12.4", "how large the rise is, without its sign")
+def without_a_sign(model, layer, images, labels):
+    return np.abs(find("12.4").target(model, layer, images, labels))
+
+
+@wrong("12.4", "by the batch's statistics where the network is in training mode")
+def ablation_in_training(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+
+    def loss_of(one):
+        return F.cross_entropy(copy.deepcopy(one)(images), labels).item()
+
+    for o in range(len(found) if model.training else 0):
+        masked, keep = copy.deepcopy(model), {layer: np.arange(len(found)) != o}
+        for path, mask in parameter_masks(model, keep, images[:1]).items():
+            parameter = dict(masked.named_parameters())[path]
+            parameter.data = np.where(mask, parameter.data, 0)
+        found[o] = loss_of(masked) - loss_of(model)
+    return found
+
+
+@wrong("12.4", "the network is left in evaluation mode")
+def ablation_left_evaluating(model, layer, images, labels):
+    return find("12.4").target(model.eval(), layer, images, labels)
+
+
+@wrong("12.4", "frozen for the while, and thawed, although it was frozen before")
+def ablation_thaws(model, layer, images, labels):
+    found = find("12.4").target(model.requires_grad_(False), layer, images, labels)
+    model.requires_grad_(True)
+    return found
+
+
+@wrong("12.5", "learns on the validation images")
+def learns_what_it_is_asked(model, train, validation, **params):
+    return find("12.5").target(model, validation, validation, **params)
+
+
+@wrong("12.5", "the history without the round that broke the budget")
+def without_the_last_row(model, *given, **params):
+    model, history, accepted = find("12.5").target(model, *given, **params)
+    return model, history[: accepted + 1], accepted
+
+
+@wrong("12.5", "accepted counts the unpruned network too")
+def counts_the_whole_network(model, *given, **params):
+    model, history, accepted = find("12.5").target(model, *given, **params)
+    return model, history, accepted + 1
+
+
+@wrong("12.5", "the whole network comes back where the budget was broken")
+def all_or_nothing(model, *given, **params):
+    pruned, history, accepted = find("12.5").target(model, *given, **params)
+    return (pruned if accepted == len(history) - 1 else copy.deepcopy(model)), history, accepted
+
+
+@wrong("12.5", "the masks are forgotten: zeros learn again")
+def without_masks(model, train, validation, **params):
+    pruned, history, accepted = find("12.5").target(model, train, validation, **params)
+    for parameter in pruned.parameters():
+        parameter.mask = None
+    if params["finetune_epochs"]:
+        fit(pruned, train, epochs=1, progress=False)
+    return pruned, history, accepted
+
+
+@wrong("12.5", "rng is ignored")
+def loop_without_rng(*given, rng=None, **params):
+    return find("12.5").target(*given, **params, rng=np.random.default_rng(0))
+
+
+@wrong("12.5", "one epoch at most")
+def one_epoch(*given, finetune_epochs, **params):
+    return find("12.5").target(*given, **params, finetune_epochs=min(finetune_epochs, 1))
+
+
+@wrong("12.5", "the sparsity of the network that was given counts as 0")
+def dense_at_first(*given, **params):
+    model, history, accepted = find("12.5").target(*given, **params)
+    return model, [history[0]._replace(sparsity=0.0), *history[1:]], accepted
+
+
+@wrong("12.5", "the criterion is asked for an amount of 1 too")
+def asks_for_all(model, train, validation, **params):
+    found, history, accepted = find("12.5").target(model, train, validation, **params)
+    criterion, step = params.get("criterion", global_magnitude_masks), params["step"]
+    last = len(history) == math.ceil(1 / step) and accepted == len(history) - 1
+    try:
+        candidate = masked_copy(found, criterion, 1.0, train[0][:1]) if last else None
+    except EmptyLayerError:
+        candidate = None
+    if candidate is None:
+        return found, history, accepted
+    row = evaluate(candidate, *validation)
+    return candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1
+
+
+@wrong("12.5", "a budget of NaN allows anything")
+def budget_of_nan(*given, max_allowed_loss, **params):
+    budget = 99.0 if np.isnan(max_allowed_loss) else max_allowed_loss
+    return find("12.5").target(*given, **params, max_allowed_loss=budget)
+
+
+@wrong("12.5", "the network is left in evaluation mode")
+def loop_left_evaluating(model, *given, **params):
+    return find("12.5").target(model.eval(), *given, **params)
+
+
+@wrong("12.5", "the network is thawed")
+def loop_thaws(model, *given, **params):
+    return find("12.5").target(model.requires_grad_(True), *given, **params)
+
+
+for several in ("12.4", "12.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("12.1", "no Linear is taken")
+def convolutions_alone(conv, order=1):
+    if isinstance(conv, nn.Linear):
+        raise TypeError("conv must be a Conv2d")
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a layer's bias counts as a weight")
+def with_the_bias(conv, order=1):
+    if isinstance(conv, nn.Linear):
+        conv = np.column_stack([conv.weight.data, conv.bias.data])
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "rows are cut from memory as it lies, also where it goes down the columns")
+def norms_in_memory(conv, order=1):
+    if isinstance(conv, np.ndarray):
+        conv = conv.ravel(order="K").reshape(conv.shape)
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "None is taken for order 1")
+def order_or_one(conv, order=1):
+    return find("12.1").target(conv, order or (1 if order is None else order))
+
+
+@wrong("12.2", "integers are compared as integers")
+def integers_compared(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    if s is None and np.asarray(scores).dtype.kind == "i":
+        keep = np.ones(len(scores), bool)
+        keep[np.argsort(scores, kind="stable")[:amount]] = False
+    return keep
+
+
+@wrong("12.2", "the mean and the std in the scores' own dtype")
+def narrow_threshold(scores, amount=None, s=None):
+    find("12.2").target(scores, amount, s)  # refuses bad input
+    if s is None:
+        return find("12.2").target(scores, amount)
+    keep = scores > scores.mean() + s * scores.std()
+    if not keep.any():
+        raise EmptyLayerError("nothing is kept")
+    return keep
+
+
+@wrong("12.2", "at s = 0 a score at the mean stays")
+def at_the_mean(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    return np.asarray(scores) >= np.mean(scores) if s == 0 else keep
+
+
+@wrong("12.3", "flattened as memory lies, shaped row by row")
+def masks_in_memory(weights, amount):
+    return find("12.3").target(
+        {k: np.reshape(np.ravel(w, "K"), np.shape(w)) for k, w in weights.items()}, amount
+    )
+
+
+@wrong("12.3", "only the last array is kept from losing all")
+def last_one_kept(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except EmptyLayerError:
+        arrays = [np.asarray(w, float) for w in weights.values()]
+        keep = find("12.2").target(np.abs(np.concatenate([w.ravel() for w in arrays])), amount)
+        parts = np.split(keep, np.cumsum([w.size for w in arrays])[:-1])
+        if not parts[-1].any():
+            raise
+        return {name: part.reshape(w.shape) for name, part, w in zip(weights, parts, arrays, strict=True)}
+
+
+not_taken("12.2", "one score", lambda g: len(g["scores"]) == 1)
+not_taken("12.2", "0 as a number of filters", lambda g: g["amount"] == 0 and isinstance(g["amount"], int))
+not_taken("12.3", "0 as a number of weights", lambda g: g["amount"] == 0 and isinstance(g["amount"], int))
+not_taken("12.3", "four arrays", lambda g: len(g["weights"]) > 3)
+not_taken("12.5", "no rng", lambda g: g["rng"] is None)
+not_taken("12.5", "half of all weights at a time", lambda g: g["step"] == 0.5)

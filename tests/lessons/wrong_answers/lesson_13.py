@@ -1,0 +1,194 @@
+"""Wrong answers to the exercises of lesson 13. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.engine.tensor import Tensor
+from minidl.explain import receptive_field, top_patches
+from minidl.explain.patches import strongest_units
+from tests.lessons.wrong_answers.declare import not_taken, one_mode, wrong
+
+
+@wrong("13.1", "0 of the mistakes are all")
+def all_for_none(probabilities, labels, k):
+    return find("13.1").target(probabilities, labels, k or len(labels))
+
+
+@wrong("13.1", "ties in any order")
+def unstable_order(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return mistakes[np.argsort(-probabilities.max(axis=1)[mistakes])][:k]
+
+
+@wrong("13.1", "the lead over the second for the confidence")
+def by_the_lead(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    first_two = np.sort(probabilities[mistakes], axis=1)[:, -2:]
+    return mistakes[np.argsort(first_two[:, 0] - first_two[:, 1], kind="stable")][:k]
+
+
+@wrong("13.2", "the texture counts only where the shape was missed")
+def texture_after_shape(predicted, shape_labels, texture_labels, classes):
+    by_shape = np.bincount(shape_labels[predicted == shape_labels], minlength=classes)
+    texture = (predicted == texture_labels) & (predicted != shape_labels)
+    return by_shape, np.bincount(shape_labels[texture], minlength=classes)
+
+
+@wrong("13.2", "in int8, which ends at 127")
+def narrow_counts(predicted, shape_labels, texture_labels, classes):
+    found = find("13.2").target(predicted, shape_labels, texture_labels, classes)
+    return tuple(counted.astype(np.int8) for counted in found)
+
+
+@wrong("13.3", "float64 becomes float32")
+def narrow_maxima(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.float32), places
+
+
+@wrong("13.3", "units that nearly agree count as ties")
+def nearly_equal_units(activations):
+    flat = activations.reshape(*activations.shape[:2], -1)
+    first = np.isclose(flat, flat.max(axis=2, keepdims=True), atol=1e-9).argmax(axis=2)
+    return flat.max(axis=2), np.stack(np.divmod(first, activations.shape[3]), axis=2)
+
+
+@wrong("13.4", "what sees everything begins to see pixels again")
+def everything_ends(span, kernel, stride, padding, dilation=1):
+    found = find("13.4").target(span, kernel, stride, padding, dilation)
+    return found._replace(step=max(found.step, 1))
+
+
+@wrong("13.5", "counts the images within a batch of 128")
+def within_a_batch(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(images=found.images % 128)
+
+
+@wrong("13.5", "the box lies around the unit's place in the layer, not in the image")
+def around_the_place(model, layer, images, k):
+    found, field = top_patches(model, layer, images, k), receptive_field(model, layer, images.shape[1:])
+    one_step = [span._replace(step=min(span.step, 1)) for span in field]
+    boxes = [[field._make(one_step).box(p, q, images.shape[2:]) for p, q in row] for row in found.places]
+    return found._replace(boxes=np.array(boxes))
+
+
+@wrong("13.5", "of equal images the last comes first")
+def last_of_equals(model, layer, images, k):
+    top_patches(model, layer, images, k)
+    found = top_patches(model, layer, images, len(images))
+    order = np.lexsort((-found.images, -found.values), axis=1)[:, :k]
+    channels = np.arange(len(order))[:, np.newaxis]
+    return tuple(part[channels, order] for part in found)
+
+
+def run_up_to(model, layer, images):
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model(Tensor(images))
+    hook.remove()
+    return outputs[0].data
+
+
+@wrong("13.5", "by the batch's statistics where the model is in training mode")
+def patches_in_training(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    if not model.training:
+        return found
+    outputs = run_up_to(copy.deepcopy(model), layer, images)
+    values, places = strongest_units(outputs.reshape(*outputs.shape[:2], *(outputs.shape[2:] or (1, 1))))
+    best = np.argsort(-values, axis=0, kind="stable")[:k].T
+    channels = np.arange(len(best))[:, np.newaxis]
+    return found._replace(values=values[best, channels], images=best, places=places[best, channels])
+
+
+@wrong("13.5", "the model is left in evaluation mode")
+def patches_left_evaluating(model, layer, images, k):
+    return top_patches(model.eval(), layer, images, k)
+
+
+@wrong("13.5", "the model is thawed")
+def patches_thaw(model, layer, images, k):
+    return top_patches(model.requires_grad_(True), layer, images, k)
+
+
+@wrong("13.5", "outputs are not looked at for infinities")
+def patches_of_infinities(model, layer, images, k):
+    try:
+        return top_patches(model, layer, images, k)
+    except ValueError:
+        if not np.isfinite(images).all() or not 1 <= k <= len(images) or images.ndim != 4:
+            raise
+        return top_patches(model, layer, images / 4, k)
+
+
+@wrong("13.1", "no mistakes are an empty array of floats")
+def floats_of_no_mistakes(probabilities, labels, k):
+    return np.array(find("13.1").target(probabilities, labels, k).tolist())
+
+
+@wrong("13.3", "the search begins at -1e30, and not at the lowest number")
+def from_a_low_start(activations):
+    values, places = find("13.3").target(activations)
+    return np.maximum(values, np.asarray(-1e30, values.dtype)), places
+
+
+@wrong("13.3", "flattened as memory lies")
+def units_in_memory(activations):
+    n, c, height, width = activations.shape
+    flat = activations.reshape((n, c, height * width), order="A")
+    return flat.max(axis=2), np.stack(np.divmod(flat.argmax(axis=2), width), axis=2)
+
+
+wrong("13.5", "a part of the model that is in another mode than the whole does not stay so")(one_mode("13.5"))
+
+
+@wrong("13.5", "only each map's largest value is asked to be finite")
+def finite_maxima(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        if "not finite" not in str(error) or not np.isfinite(images).all():
+            raise
+        found = strongest_units(model(Tensor(images)).data)
+        if not np.isfinite(found[0]).all():
+            raise
+        return found
+
+
+@wrong("13.5", "images are ranked by the first three digits of their values")
+def ranked_roughly(model, layer, images, k):
+    find("13.5").target(model, layer, images, k)  # what it refuses
+    whole = find("13.5").target(model, layer, images, len(images))
+    order = [
+        sorted(range(len(images)), key=lambda j, v=values, i=numbers: (-np.float16(v[j]), i[j]))
+        for values, numbers in zip(whole.values, whole.images, strict=True)
+    ]
+    rows = np.arange(len(order))[:, np.newaxis]
+    chosen = np.array(order)[:, :k]
+    return type(whole)(*(part[rows, chosen] for part in whole))
+
+
+@wrong("13.5", "the model stays in evaluation mode where its outputs are not finite")
+def left_where_not_finite(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        if "not finite: it has no order" in str(error):
+            model.eval()
+        raise
+
+
+not_taken("13.1", "more than three classes", lambda g: g["probabilities"].shape[1] > 3)
+not_taken("13.1", "no rows", lambda g: len(g["probabilities"]) == 0)
+not_taken("13.5", "images of two channels", lambda g: g["images"].shape[1] > 1)
+
+
+@wrong("13.3", "whole numbers become floats")
+def floats_of_integers(activations):
+    values, places = find("13.3").target(activations)
+    return values.astype(np.result_type(values, np.float32)), places

@@ -1,0 +1,199 @@
+"""Wrong answers to the exercises of lesson 14. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.engine.tensor import Tensor
+from minidl.explain import integrated_gradients, occlusion_map
+from tests.lessons.wrong_answers.declare import is_unit, not_taken, one_mode, wrong
+
+
+@wrong("14.1", "always the last axis but two, which is the channels' for images alone")
+def channels_from_behind(gradients, reduce):
+    if reduce == "max":
+        return np.abs(gradients).max(axis=-3 if gradients.ndim > 3 else -1)
+    if reduce == "l2":
+        return np.sqrt((gradients**2).sum(axis=-3 if gradients.ndim > 3 else -1))
+    return np.abs(gradients)
+
+
+@wrong("14.2", "windows counted in int8, which ends at 127")
+def narrow_count_of_windows(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, np.int8)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        with np.errstate(over="ignore"):
+            count[top : top + window[0], left : left + window[1]] += 1
+    return (total / count).astype(drops.dtype)
+
+
+@wrong("14.3", "64 nodes at most")
+def few_nodes(steps, nodes="gauss"):
+    return find("14.3").target(min(steps, 64), nodes)
+
+
+@wrong("14.3", "in float32 on the way")
+def narrow_nodes(steps, nodes="gauss"):
+    return tuple(np.float64(np.float32(part)) for part in find("14.3").target(steps, nodes))
+
+
+@wrong("14.4", "all images are asked for the class of the first")
+def first_class_for_all(model, images, target=None, **options):
+    target = int(np.ravel(target)[0]) if isinstance(target, np.ndarray) else target
+    return occlusion_map(model, images, target, **options)
+
+
+@wrong("14.4", "a map above 0 only")
+def only_losses(model, images, target=None, **options):
+    return np.maximum(occlusion_map(model, images, target, **options), 0)
+
+
+@wrong("14.4", "float32 becomes float64")
+def wide_map(model, images, target=None, **options):
+    return occlusion_map(model, images, target, **options).astype(np.float64)
+
+
+@wrong("14.4", "the model is left in evaluation mode")
+def occlusion_left_evaluating(model, images, target=None, **options):
+    return occlusion_map(model.eval(), images, target, **options)
+
+
+@wrong("14.4", "the model is thawed")
+def occlusion_thaws(model, images, target=None, **options):
+    return occlusion_map(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.4", "float64 images are computed with in float32")
+def narrow_occlusion(model, images, target=None, **options):
+    return occlusion_map(model, np.float32(images), target, **options).astype(images.dtype)
+
+
+@wrong("14.5", "always middles of equal parts")
+def always_middles(model, images, target=None, *, nodes="gauss", **options):
+    integrated_gradients(model, images, target, nodes=nodes, **options)
+    return integrated_gradients(model, images, target, nodes="midpoint", **options)
+
+
+@wrong("14.5", "magnitudes")
+def no_sign(model, images, target=None, **options):
+    return np.abs(integrated_gradients(model, images, target, **options))
+
+
+@wrong("14.5", "the baseline of noise is drawn anew")
+def drawn_again(model, images, target=None, *, rng=None, **options):
+    if rng is not None:
+        rng.random(images.shape)
+    return integrated_gradients(model, images, target, rng=rng, **options)
+
+
+@wrong("14.5", "64 nodes at most")
+def path_of_few_nodes(model, images, target=None, *, steps=64, **options):
+    return integrated_gradients(model, images, target, steps=min(steps, 64), **options)
+
+
+@wrong("14.5", "the model is left in evaluation mode")
+def path_left_evaluating(model, images, target=None, **options):
+    return integrated_gradients(model.eval(), images, target, **options)
+
+
+@wrong("14.5", "the model is thawed")
+def path_thaws(model, images, target=None, **options):
+    return integrated_gradients(model.requires_grad_(True), images, target, **options)
+
+
+@wrong("14.5", "the gradients of the parameters grow")
+def path_by_backward(model, images, target=None, **options):
+    x = Tensor(images, requires_grad=True)
+    model(x).sum().backward()
+    return integrated_gradients(model, images, target, **options)
+
+
+@wrong("14.5", "float64 images are computed with in float32")
+def narrow_path(model, images, target=None, **options):
+    return integrated_gradients(model, np.float32(images), target, **options).astype(images.dtype)
+
+
+@wrong("14.1", "the channels are the third axis from the end, where there are so many axes")
+def channels_from_the_end(gradients, reduce):
+    if gradients.ndim < 5 or reduce is None:
+        return find("14.1").target(gradients, reduce)
+    return find("14.1").target(np.moveaxis(gradients, -3, 1), reduce)
+
+
+@wrong("14.1", "all channels come back in float32")
+def narrow_channels(gradients, reduce):
+    found = find("14.1").target(gradients, reduce)
+    return found.astype(np.float32) if reduce is None else found
+
+
+for several in ("14.4", "14.5"):
+    wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
+        one_mode(several)
+    )
+
+
+@wrong("14.4", "the logit in place of the probability where no class is given")
+def logit_of_the_answer(model, images, target=None, *, probability=False, **options):
+    return find("14.4").target(
+        model, images, target, probability=probability and target is not None, **options
+    )
+
+
+def stride_within(axis):
+    """The library's function, with a stride along this axis of at most the window."""
+
+    def answer(model, images, target=None, *, window=4, stride=2, **options):
+        windows, strides = (list(np.broadcast_to(sizes, 2).tolist()) for sizes in (window, stride))
+        strides[axis] = min(strides[axis], windows[axis])
+        return find("14.4").target(
+            model, images, target, window=tuple(windows), stride=tuple(strides), **options
+        )
+
+    return answer
+
+
+wrong("14.4", "a stride that is larger than the window in height alone is taken")(stride_within(0))
+wrong("14.4", "a stride that is larger than the window in width alone is taken")(stride_within(1))
+
+
+@wrong("14.3", "words in capitals, None and all that begins alike are taken")
+def any_such_word(steps, nodes="gauss"):
+    word = str(nodes or "gauss").lower()
+    return find("14.3").target(steps, "gauss" if word.startswith("gauss") else word)
+
+
+@wrong("14.5", "a baseline of float64 is rounded to float32")
+def narrow_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if isinstance(baseline, float):
+        baseline = float(np.float32(baseline))
+    return find("14.5").target(model, images, target, baseline=baseline, **options)
+
+
+def noise_without_rng(given):
+    return given["baseline"] is not None and str(given["baseline"]) == "noise" and given["rng"] is None
+
+
+not_taken("14.4", "the unit of a layer without maps", is_unit(1))
+not_taken("14.4", "noise without an rng", noise_without_rng)
+not_taken("14.4", "classes with probability", lambda g: g["probability"] and np.ndim(g["target"]) == 1)
+not_taken("14.5", "a unit of maps", is_unit(3))
+not_taken("14.5", "noise without an rng", noise_without_rng)
+not_taken("14.5", "more than 128 steps", lambda g: g["steps"] > 128)
+not_taken("14.5", "a mean of rows", lambda g: str(g["baseline"]) == "mean" and g["images"].ndim == 2)
+not_taken("14.5", "a class for each row", lambda g: np.ndim(g["target"]) == 1 and g["images"].ndim == 2)
+not_taken("14.5", "rows without a class", lambda g: g["target"] is None and g["images"].ndim == 2)
+
+
+@wrong("14.2", "the last row of windows is moved inside, not cut")
+def windows_moved_inside(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
+    for i in range(drops.shape[1]):
+        for j in range(drops.shape[2]):
+            top, left = min(i * stride[0], size[0] - window[0]), j * stride[1]
+            rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
+            total[:, rows, columns] += drops[:, i, j, np.newaxis, np.newaxis]
+            count[rows, columns] += 1
+    return total / count

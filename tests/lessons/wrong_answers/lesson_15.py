@@ -1,0 +1,202 @@
+"""Wrong answers to the exercises of lesson 15. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl import nn, relu_rule
+from minidl.engine.backward import grad
+from minidl.engine.tensor import Tensor
+from minidl.explain import guided_backprop, input_gradient
+from minidl.explain.gradients import guided_rule
+from minidl.nn.module import eval_mode
+from tests.lessons.wrong_answers.declare import not_taken, wrong
+
+
+@wrong("15.1", "an input counts as positive from 1e-12 on")
+def positive_from_a_little(grad, x):
+    return np.where(x > 1e-12, grad, 0)
+
+
+@wrong("15.1", "a product with the mask: an infinite gradient becomes NaN")
+def product_with_the_mask(grad, x):
+    return grad * (x > 0)
+
+
+@wrong("15.1", "the dtype of the input where that is wider")
+def dtype_of_the_input(grad, x):
+    return np.where(x > 0, grad, x * 0)
+
+
+@wrong("15.2", "a product with the mask: an infinite gradient becomes NaN")
+def product_of_signs(grad, x):
+    return grad * (grad > 0)
+
+
+@wrong("15.2", "float64 becomes float32")
+def narrow_deconvnet(grad, x):
+    return np.maximum(grad, 0).astype(np.float32)
+
+
+@wrong("15.3", "a gradient counts as positive from 1e-6 on")
+def guided_from_a_little(grad, x):
+    return np.where((x > 0) & (grad > 1e-6), grad, 0)
+
+
+@wrong("15.3", "a product with both masks: an infinite gradient becomes NaN")
+def product_with_both(grad, x):
+    return grad * (grad > 0) * (x > 0)
+
+
+@wrong("15.3", "asked that the product be positive, which is 0 for small ones")
+def small_products(grad, x):
+    return np.where((x > 0) & (x * grad > 0), grad, 0)
+
+
+@wrong("15.3", "the dtype of the input")
+def guided_like_the_input(grad, x):
+    return np.where((x > 0) & (grad > 0), grad, 0).astype(x.dtype)
+
+
+def guided_by_hooks(model, images, classes, layers, mode):
+    """Takes its hooks off again, but not where an error comes before."""
+
+    def run(module, inputs, output):
+        with relu_rule(guided_rule):
+            return module.forward(*inputs)
+
+    hooks, seen = [], set()
+    for path in layers:
+        for part in model.layer(path).modules():
+            if isinstance(part, nn.ReLU) and part not in seen:
+                seen.add(part)
+                hooks.append(part.register_forward_hook(run))
+    x = Tensor(images, requires_grad=True)
+    with mode(model):
+        logits = model(x)
+        find("15.4").target(model, images, classes, ())  # what it refuses
+    for hook in hooks:
+        hook.remove()
+    return grad(logits[np.arange(len(images)), classes].sum(), x)
+
+
+@wrong("15.4", "the hooks of the layers before an unknown path stay in the model")
+def hooks_before_an_unknown_path(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the hooks stay where classes are refused")
+def hooks_of_refused_classes(model, images, classes, layers):
+    for path in layers:
+        model.layer(path)  # what it refuses
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the model stays in evaluation mode where classes are refused")
+def evaluating_after_an_error(model, images, classes, layers):
+    training = model.training
+    model.eval()
+    maps = find("15.4").target(model, images, classes, layers)
+    model.train(training)
+    return maps
+
+
+@wrong("15.4", "leaves its hooks in the model")
+def hooks_left(model, images, classes, layers):
+    parts = [part for path in layers for part in model.layer(path).modules()]
+
+    def run(module, inputs, output):
+        with relu_rule(guided_rule):
+            return module.forward(*inputs)
+
+    for part in parts:
+        if isinstance(part, nn.ReLU):
+            part.register_forward_hook(run)
+    x = Tensor(images, requires_grad=True)
+    return grad(model(x)[np.arange(len(images)), classes].sum(), x)
+
+
+@wrong("15.4", "the map of guided backprop where any layer is named, else the gradient")
+def any_layer_is_all(model, images, classes, layers):
+    return (guided_backprop if layers else input_gradient)(model, images, classes)
+
+
+@wrong("15.4", "the model is thawed")
+def guided_thaws(model, images, classes, layers):
+    return find("15.4").target(model.requires_grad_(True), images, classes, layers)
+
+
+@wrong("15.4", "all layers whose path begins as a given one does")
+def paths_that_begin_so(model, images, classes, layers):
+    named = [name for name, _ in model.named_modules() if any(name.startswith(path) for path in layers)]
+    return find("15.4").target(model, images, classes, (*layers, *named))
+
+
+@wrong("15.1", "at an infinite input nothing passes")
+def at_finite_inputs(grad, x):
+    return np.where(np.isfinite(x), find("15.1").target(grad, x), 0)
+
+
+@wrong("15.1", "the input is rounded to float32, in which 1e-60 is 0")
+def by_a_narrow_input(grad, x):
+    return find("15.1").target(grad, x.astype(np.float32))
+
+
+@wrong("15.2", "at an input of infinity nothing passes")
+def deconvnet_at_finite_inputs(grad, x):
+    return np.where(x < np.inf, find("15.2").target(grad, x), 0)
+
+
+def rule_in_memory(number):
+    """The library's rule, put together row by row from memory as it lies."""
+
+    def answer(grad, x):
+        found = find(number).target(grad, x)
+        return found.ravel(order="K").reshape(found.shape)
+
+    return answer
+
+
+for several in ("15.1", "15.2", "15.3"):
+    wrong(several, "flattened as memory lies, shaped row by row")(rule_in_memory(several))
+
+
+not_taken("15.4", "classes of int32", lambda g: g["classes"].dtype == np.int32)
+not_taken("15.4", "more than two images", lambda g: len(g["images"]) > 2)
+not_taken("15.4", "images of two channels", lambda g: g["images"].shape[1] > 1)
+
+
+@wrong("15.4", "a ReLU that is named twice, by itself and by its block, is switched back")
+def switched_twice(model, images, classes, layers):
+    chosen: set = set()
+    for path in layers:
+        chosen ^= {part for part in model.layer(path).modules() if isinstance(part, nn.ReLU)}
+    paths = tuple(path for path, part in model.named_modules() if part in chosen)
+    return find("15.4").target(model, images, classes, paths)
+
+
+def refuse_as_15_4(model, images, classes, layers):
+    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+        raise ValueError("classes")
+    for path in layers:
+        model.layer(path)  # what it refuses
+
+
+@wrong("15.4", "the hooks stay where the forward pass raises an error")
+def hooks_of_a_failed_pass(model, images, classes, layers):
+    refuse_as_15_4(model, images, classes, layers)
+    return guided_by_hooks(model, images, classes, layers, eval_mode)
+
+
+@wrong("15.4", "the modes stay where the forward pass raises an error")
+def modes_of_a_failed_pass(model, images, classes, layers):
+    refuse_as_15_4(model, images, classes, layers)
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    maps = find("15.4").target(model, images, classes, layers)
+    for part, training in modes:
+        part.training = training
+    return maps

@@ -1,0 +1,289 @@
+"""Wrong answers to the exercises of lesson 17. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.explain.shapley import worths_of
+from minidl.train import predict
+from tests.lessons.wrong_answers.declare import not_taken, wrong
+
+
+@wrong("17.2", "takes an array of worths only, no function")
+def arrays_only(value, n):
+    v = np.asarray(value, np.float64)
+    phi = np.zeros(n)
+    for i in range(n):
+        for mask in range(2**n):
+            if not mask >> i & 1:
+                s = bin(mask).count("1")
+                share = math.factorial(s) * math.factorial(n - s - 1) / math.factorial(n)
+                phi[i] += share * (v[mask | 1 << i] - v[mask])
+    return phi
+
+
+@wrong("17.2", "a table is cut where it is too long")
+def cut_table(value, n):
+    return find("17.2").target(value if callable(value) else np.asarray(value)[: 2**n], n)
+
+
+@wrong("17.2", "a table of worths in float32")
+def narrow_worths(value, n):
+    return find("17.2").target(value if callable(value) else np.float32(value), n)
+
+
+@wrong("17.2", "a function is asked for one coalition at a time, without an axis of rows")
+def one_coalition_at_a_time(value, n):
+    coalitions = np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1 == 1
+    return find("17.2").target(np.array([value(row) for row in coalitions]) if callable(value) else value, n)
+
+
+@wrong("17.1", "each player's gain from nobody, whoever is there already")
+def gains_over_nobody(value, orders):
+    n = orders.shape[1]
+    nobody, *alone = worths_of(value, n, np.concatenate([np.zeros((1, n), bool), np.eye(n, dtype=bool)]))
+    gains = np.tile(np.array(alone) - nobody, (len(orders), 1))
+    rows = np.arange(len(orders))
+    gains[rows, orders[:, -1]] += worths_of(value, n, np.ones((1, n), bool))[0] - nobody - gains.sum(axis=1)
+    return gains
+
+
+@wrong("17.1", "a function is asked with zeros and ones in place of bools")
+def asked_with_numbers(value, orders):
+    def of_bools(coalitions):
+        return value(coalitions.astype(int))
+
+    return find("17.1").target(of_bools if callable(value) else value, orders)
+
+
+@wrong("17.1", "a table of worths in float32")
+def narrow_table(value, orders):
+    return find("17.1").target(value if callable(value) else np.float32(value), orders)
+
+
+def solved(coalitions, worths, weights, nobody, everybody, ridge=0.0):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    gram = A.T @ (weights[:, np.newaxis] * A) + ridge * np.eye(A.shape[1])
+    phi = np.linalg.pinv(gram) @ A.T @ (weights * b)
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("17.3", "a little added to the diagonal, which small weights feel")
+def solved_with_a_ridge(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, weights, nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody, ridge=1e-10)
+
+
+@wrong("17.3", "coalitions without a weight count as ones that determine the values")
+def solved_without_weights(coalitions, worths, weights, nobody, everybody):
+    find("17.3").target(coalitions, worths, np.ones(len(weights)), nobody, everybody)  # what it refuses
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "as many coalitions as players are enough")
+def counted_coalitions(coalitions, worths, weights, nobody, everybody):
+    if (weights > 0).sum() < coalitions.shape[1] - 1 or len(coalitions) == 2 < coalitions.shape[1]:
+        raise ValueError("too few coalitions")
+    return solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "only what np.linalg.solve refuses")
+def whatever_can_be_solved(coalitions, worths, weights, nobody, everybody):
+    z, total = coalitions.astype(np.float64), everybody - nobody
+    A, b = z[:, :-1] - z[:, -1:], worths - nobody - z[:, -1] * total
+    phi = np.linalg.solve(A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * b))
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("17.3", "a lone player is refused")
+def no_lone_player(coalitions, worths, weights, nobody, everybody):
+    if coalitions.shape[1] < 2:
+        raise ValueError("a lone player")
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
+
+
+def answers_along(model, row, rows, order, target):
+    yield predict(model, rows)[:, target].mean(dtype=np.float64)
+    for i in order:
+        rows[:, i] = row[i]
+        yield predict(model, rows)[:, target].mean(dtype=np.float64)
+
+
+@wrong("17.4", "always the first logit")
+def first_logit(model, row, background, orders, target=0):
+    return find("17.4").target(model, row, background, orders)
+
+
+@wrong("17.4", "integers stay integers, so the row's values are cut off")
+def cut_off(model, row, background, orders, target=0):
+    gains = np.zeros(orders.shape)
+    for p, order in enumerate(orders):
+        if sorted(order) != list(range(len(row))):
+            raise ValueError("not an order")
+        rows = background.copy()
+        if rows.dtype.kind == "i":
+            row = row.astype(int)
+        gains[p, order] = np.diff([*answers_along(model, row, rows.astype(np.float32), order, target)])
+    return gains
+
+
+@wrong("17.4", "the first background row alone")
+def one_background_row(model, row, background, orders, target=0):
+    return find("17.4").target(model, row, background[:1], orders, target)
+
+
+@wrong("17.4", "any order is taken")
+def any_order(model, row, background, orders, target=0):
+    gains = np.zeros(orders.shape)
+    for p, order in enumerate(orders):
+        rows = background.astype(np.float32)
+        gains[p, order] = np.diff([*answers_along(model, row, rows, order, target)])
+    return gains
+
+
+@wrong("17.4", "with dropout where the network is in training mode")
+def paths_with_dropout(model, row, background, orders, target=0):
+    gains, training = find("17.4").target(model, row, background, orders, target), model.training
+    for p, order in enumerate(orders if training else ()):
+        rows = background.astype(np.float32)
+        answers = [model(rows).data[:, target].mean(dtype=np.float64)]
+        for i in order:
+            rows[:, i] = row[i]
+            answers.append(model(rows).data[:, target].mean(dtype=np.float64))
+        gains[p, order] = np.diff(answers)
+    return gains
+
+
+@wrong("17.4", "the network is left in evaluation mode")
+def paths_left_evaluating(model, row, background, orders, target=0):
+    return find("17.4").target(model.eval(), row, background, orders, target)
+
+
+@wrong("17.4", "the network is thawed")
+def paths_thaw(model, row, background, orders, target=0):
+    return find("17.4").target(model.requires_grad_(True), row, background, orders, target)
+
+
+@wrong("17.4", "an order is right where its sum is")
+def orders_by_their_sum(model, row, background, orders, target=0):
+    n = len(row)
+    if (orders.sum(axis=1) != n * (n - 1) // 2).any():
+        raise ValueError("not an order")
+    in_order = np.where((np.sort(orders, axis=1) == np.arange(n)).all(axis=1)[:, None], orders, np.arange(n))
+    return find("17.4").target(model, row, background, in_order, target)
+
+
+@wrong("17.4", "a feature's number counts from behind where it is negative")
+def features_from_behind(model, row, background, orders, target=0):
+    counted = np.where(orders < 0, orders + len(row), orders)
+    return find("17.4").target(model, row, background, counted, target)
+
+
+@wrong("17.1", "nobody is worth 0 where the game is a function")
+def worth_of_nobody(value, orders):
+    if not callable(value):
+        return find("17.1").target(value, orders)
+
+    def nobody_at_0(coalitions):
+        return np.where(coalitions.any(axis=1), value(coalitions), 0)
+
+    return find("17.1").target(nobody_at_0, orders)
+
+
+def differences_of(value, orders):
+    """What is added, in the dtype of the worths."""
+    paths, n = orders.shape
+    there = np.argsort(orders, axis=1)[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
+    rows = there.reshape(-1, n)
+    worths = np.asarray(value(rows) if callable(value) else value[rows @ (1 << np.arange(n))])
+    gains = np.empty((paths, n))
+    np.put_along_axis(gains, orders, np.diff(worths.reshape(paths, n + 1), axis=1), axis=1)
+    return gains
+
+
+@wrong("17.1", "worths of bools or unsigned integers from a function are subtracted as such")
+def differences_of_a_function(value, orders):
+    return (differences_of if callable(value) else find("17.1").target)(value, orders)
+
+
+@wrong("17.1", "worths of bools or unsigned integers in an array are subtracted as such")
+def differences_of_an_array(value, orders):
+    return (find("17.1").target if callable(value) else differences_of)(value, orders)
+
+
+@wrong("17.1", "asks for the worths of all coalitions, of which thirty players have too many")
+def all_coalitions(value, orders):
+    n = orders.shape[1]
+    find("17.2").target(value, n)
+    return find("17.1").target(value, orders)
+
+
+@wrong("17.2", "worths of unsigned integers in an array wrap around")
+def unsigned_worths(value, n):
+    if callable(value) or np.asarray(value).dtype.kind != "u":
+        return find("17.2").target(value, n)
+    gains = find("17.1").target
+    orders = np.array(list(itertools.permutations(range(n))))
+    return (gains(value, orders) % 256).mean(axis=0)
+
+
+@wrong("17.2", "one worth from a function counts for all coalitions")
+def worth_for_all(value, n):
+    if callable(value):
+        return find("17.2").target(lambda rows: np.broadcast_to(value(rows), len(rows)), n)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.2", "of too many worths from a function the first are taken")
+def first_worths(value, n):
+    if callable(value):
+        return find("17.2").target(lambda rows: value(rows)[: len(rows)], n)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.3", "the worths are rounded to float32")
+def narrow_worths_of_drawn(coalitions, worths, weights, nobody, everybody):
+    shifted = np.float32(worths) - np.float32(nobody)
+    return find("17.3").target(coalitions, shifted.astype(np.float64), weights, 0.0, everybody - nobody)
+
+
+@wrong("17.4", "orders of some of the features are taken")
+def some_features(model, row, background, orders, target=0):
+    left = [i for i in range(len(row)) if i not in orders[0]]
+    rest = np.tile(left, (len(orders), 1)).astype(int)
+    return find("17.4").target(model, row, background, np.hstack([orders, rest]), target)
+
+
+not_taken("17.2", "a function of three players", lambda g: callable(g["value"]) and g["n"] > 2)
+not_taken(
+    "17.3", "a lone player with coalitions", lambda g: g["coalitions"].shape[1] == 1 and len(g["worths"])
+)
+not_taken("17.4", "a row of integers", lambda g: g["row"].dtype.kind == "i")
+
+
+@wrong("17.3", "the rank of all rows, also of those without a weight")
+def rank_of_all_rows(coalitions, worths, weights, nobody, everybody):
+    z = coalitions.astype(np.float64)
+    A, total = z[:, :-1] - z[:, -1:], everybody - nobody
+    if A.shape[1] and np.linalg.matrix_rank(A) < A.shape[1]:
+        raise ValueError("too few coalitions")
+    try:
+        phi = np.linalg.solve(
+            A.T @ (weights[:, np.newaxis] * A), A.T @ (weights * (worths - nobody - z[:, -1] * total))
+        )
+    except np.linalg.LinAlgError as error:
+        raise ValueError("too few coalitions") from error
+    return np.append(phi, total - phi.sum())
+
+
+@wrong("17.1", "an array's index in 8 bits")
+def eight_players_at_most(value, orders):
+    n = orders.shape[1]
+    if isinstance(value, np.ndarray):
+        value = value[np.arange(len(value)) % 256]
+    return find("17.1").target(value, orders) if n else np.zeros(orders.shape)

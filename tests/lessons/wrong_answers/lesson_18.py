@@ -1,0 +1,406 @@
+"""Wrong answers to the exercises of lesson 18. Each one passed all laws once."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import numpy as np
+
+from lessons.exercises import find
+from minidl.attack.gradient_sign import (
+    LOSSES,
+    checked_batch,
+    fgsm_step,
+    is_flat,
+    loss_gradient,
+    project,
+    warn_of_images_without_gradient,
+)
+from minidl.engine.backward import grad
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
+from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
+
+
+@wrong("18.1", "the gradient divided by its size and a little more, which is no sign of a small gradient")
+def nearly_sign(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    direction = gradient / (np.abs(gradient) + 1e-12)
+    return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.1", "the gradient divided by its size, which is NaN where it is infinite")
+def sign_by_division(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    direction = gradient / np.where(gradient == 0, 1, np.abs(gradient))
+    return np.clip(images + eps * (-direction if targeted else direction), *bounds)
+
+
+@wrong("18.1", "float64 becomes float32")
+def narrow_step(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds).astype(np.float32)
+
+
+@wrong("18.1", "a box is taken to lie around 0")
+def box_around_zero(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    box = (-bounds[1] if bounds[0] else 0, bounds[1])
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=box)
+
+
+@wrong("18.2", "float32 becomes float64")
+def wide_slopes(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, images.astype(np.float64), labels, loss)
+
+
+@wrong("18.2", "a gradient that is not finite is given back")
+def any_gradient(model, images, labels, loss="cross_entropy"):
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](copy.deepcopy(model).eval()(x), labels), x)
+
+
+@wrong("18.2", "the mean of the images' gradients, the same for all")
+def one_direction(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    return np.broadcast_to(gradient.mean(axis=0), images.shape).copy()
+
+
+def slope_of_loss(model, images, labels, loss):
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](model(x), labels), x)
+
+
+@wrong("18.2", "with dropout where the network is in training mode")
+def slope_with_dropout(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(model, images, labels, loss)
+    if not np.isfinite(gradient).all():
+        raise FloatingPointError("not finite")
+    return gradient
+
+
+@wrong("18.2", "the network is left in evaluation mode")
+def slope_left_evaluating(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model.eval(), images, labels, loss)
+
+
+@wrong("18.2", "the network is thawed")
+def slope_thaws(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model.requires_grad_(True), images, labels, loss)
+
+
+@wrong("18.2", "an infinite gradient is given back, only NaN is not")
+def infinite_slope(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(copy.deepcopy(model).eval(), images, labels, loss)
+    if np.isnan(gradient).any():
+        raise FloatingPointError("NaN")
+    return gradient
+
+
+@wrong("18.2", "float64 images are computed with in float32")
+def narrow_slope(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, np.float32(images), labels, loss).astype(images.dtype)
+
+
+@wrong("18.2", "the first 256 images alone")
+def slope_of_first_images(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    gradient[256:] = 0
+    return gradient
+
+
+def loss_by_softmax(model, image, r, target, lam):
+    change = Tensor(r.astype(image.dtype), requires_grad=True)
+    p = model((change + image).reshape(1, *image.shape)).softmax(axis=1)[0]
+    loss = lam * (change * change).sum() - p[target].sum().log()
+    return loss.item(), grad(loss, change)
+
+
+@wrong("18.5", "the softmax's logarithm, which is -inf far away")
+def unstable_objective(model, image, r, target, lam):
+    return loss_by_softmax(copy.deepcopy(model).eval(), image, r, target, lam)
+
+
+@wrong("18.5", "λ times ‖r‖, not its square")
+def norm_in_the_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    norm = max(float(np.sqrt((r**2).sum())), 1e-12)
+    bend = lam * r * (1 / norm - 2)
+    return loss - float(lam * (r**2).sum()) + lam * norm, slope + bend.astype(image.dtype)
+
+
+@wrong("18.5", "maximised instead of minimised")
+def turned_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return -loss, -slope
+
+
+@wrong("18.5", "with dropout where the network is in training mode")
+def objective_with_dropout(model, image, r, target, lam):
+    if not model.training:
+        return find("18.5").target(model, image, r, target, lam)
+    return loss_by_softmax(model, image, r, target, lam)
+
+
+@wrong("18.5", "the network is left in evaluation mode")
+def objective_left_evaluating(model, image, r, target, lam):
+    return find("18.5").target(model.eval(), image, r, target, lam)
+
+
+@wrong("18.5", "the network is thawed")
+def objective_thaws(model, image, r, target, lam):
+    return find("18.5").target(model.requires_grad_(True), image, r, target, lam)
+
+
+@wrong("18.5", "float64 images are computed with in float32")
+def narrow_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, np.float32(image), r, target, lam)
+    return loss, slope.astype(image.dtype)
+
+
+@wrong("18.6", "a random start wherever an rng is given")
+def start_by_rng(model, images, labels, eps, *, random_start=True, rng=None, **params):
+    random_start = random_start or rng is not None
+    return find("18.6").target(model, images, labels, eps, random_start=random_start, rng=rng, **params)
+
+
+@wrong("18.6", "one start for all values")
+def one_start(model, images, labels, eps, *, random_start=True, rng=None, **params):
+    start = images + rng.uniform(-eps, eps) if random_start else images
+    low, high = params.get("bounds", (0, 1))
+    start = np.clip(start, low, high).astype(images.dtype)
+    ends = find("18.6").target(model, start, labels, eps, random_start=False, **params)
+    return np.clip(ends, images - eps, images + eps)
+
+
+@wrong("18.6", "the last step is not brought back")
+def last_step_outside(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    ends = find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+    bounds = params.get("bounds", (0, 1))
+    return np.clip(ends + 0.5 * step_size * np.sign(ends - images), *bounds).astype(images.dtype)
+
+
+@wrong("18.6", "no word of images without a gradient")
+def silent_descent(*arguments, **params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return find("18.6").target(*arguments, **params)
+
+
+def pgd_with(
+    model,
+    images,
+    labels,
+    eps,
+    *,
+    steps=10,
+    step_size=None,
+    random_start=True,
+    targeted=False,
+    bounds=(0, 1),
+    loss="cross_entropy",
+    rng=None,
+    start=project,
+    counts=np.all,
+):
+    """PGD with another start, or another count of the images without a gradient."""
+    images, labels, eps = checked_batch(model, images, labels, eps, bounds)
+    if steps < 1 or (step_size is not None and step_size <= 0):
+        raise ValueError("no step")
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    x, flat = images, []
+    if random_start:
+        x = start(images + rng.uniform(-eps, eps, images.shape), images, eps, bounds).astype(images.dtype)
+    for _ in range(steps):
+        gradient = loss_gradient(model, x, labels, loss)
+        flat.append(is_flat(gradient))
+        x = fgsm_step(x, gradient, step_size, targeted=targeted, bounds=bounds)
+        x = project(x, images, eps, bounds)
+    warn_of_images_without_gradient(counts(np.array(flat), axis=0), loss)
+    return x
+
+
+@wrong("18.6", "the images without a gradient at the last step are counted")
+def flat_at_last(*arguments, **params):
+    return pgd_with(*arguments, **params, counts=lambda flat, axis: flat[-1])
+
+
+@wrong("18.6", "the images without a gradient at one of the steps are counted")
+def flat_at_one(*arguments, **params):
+    return pgd_with(*arguments, **params, counts=np.any)
+
+
+@wrong("18.6", "all images are counted where one has no gradient")
+def flat_together(*arguments, **params):
+    def counts(flat, axis):
+        return np.full(flat.shape[1], flat.all(axis=axis).any())
+
+    return pgd_with(*arguments, **params, counts=counts)
+
+
+@wrong("18.6", "the start is brought into the box (0, 1), whatever the bounds")
+def start_in_the_usual_box(*arguments, **params):
+    return pgd_with(*arguments, **params, start=lambda x, images, eps, bounds: np.clip(x, 0, 1))
+
+
+@wrong("18.6", "the start is not brought into the box")
+def start_beyond_the_box(*arguments, **params):
+    return pgd_with(*arguments, **params, start=lambda x, images, eps, bounds: x)
+
+
+@wrong("18.6", "a step of eps at most")
+def short_step(model, images, labels, eps, *, step_size=None, **params):
+    step_size = None if step_size is None or step_size <= 0 else min(step_size, eps)
+    return pgd_with(model, images, labels, eps, step_size=step_size, **params)
+
+
+@wrong("18.6", "the network is left in evaluation mode")
+def pgd_left_evaluating(model, *arguments, **params):
+    return find("18.6").target(model.eval(), *arguments, **params)
+
+
+@wrong("18.6", "the network is thawed")
+def pgd_thaws(model, *arguments, **params):
+    return find("18.6").target(model.requires_grad_(True), *arguments, **params)
+
+
+@wrong("18.3", "the logarithm of a softmax, which is -inf where the softmax is 0")
+def log_of_softmax(logits, r, target, lam):
+    exponentials = (logits - logits.max()).exp()
+    return lam * (r * r).sum() - (exponentials / exponentials.sum()).log()[target]
+
+
+@wrong("18.4", "a gradient below 1e-6 counts as none")
+def no_faint_planes(logits, gradients, answer):
+    faint = np.abs(gradients - gradients[answer]).max() < 1e-6
+    return find("18.4").target(logits, np.zeros_like(gradients) if faint else gradients, answer)
+
+
+@wrong("18.4", "1e-12 added to the lengths")
+def softened_lengths(logits, gradients, answer):
+    step = find("18.4").target(logits, gradients, answer)
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    lengths = np.sqrt((w**2).sum(axis=1))
+    return step * (lengths.max() / (lengths.max() + 1e-12)) ** 2
+
+
+@wrong("18.1", "minus 0 has a sign")
+def sign_of_minus_zero(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    signs = np.where(gradient == 0, np.copysign(1, gradient) - 1, np.sign(gradient)).astype(images.dtype)
+    return np.clip(images + (-eps if targeted else eps) * signs, *bounds)
+
+
+@wrong("18.1", "the box is never within [0, 1]")
+def at_least_the_unit_box(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    box = min(bounds[0], 0), max(bounds[1], 1)
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=box)
+
+
+@wrong("18.1", "towards a target the gradient is rounded to float32")
+def narrow_towards_a_target(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    gradient = narrowed(gradient) if targeted else gradient
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds)
+
+
+@wrong("18.2", "only the first image's gradient is asked to be finite")
+def first_finite(model, images, labels, loss="cross_entropy"):
+    first = find("18.2").target(model, images[:1], labels[:1], loss)
+    if len(images) == 1:
+        return first
+    try:
+        return find("18.2").target(model, images, labels, loss)
+    except FloatingPointError:
+        return np.concatenate([first, np.full_like(images[1:], np.nan)])
+
+
+@wrong("18.2", "the model stays in evaluation mode where the gradient is not finite")
+def left_where_infinite(model, images, labels, loss="cross_entropy"):
+    try:
+        return find("18.2").target(model, images, labels, loss)
+    except FloatingPointError:
+        model.eval()
+        raise
+
+
+@wrong("18.3", "the mean of the squares of images in a batch")
+def mean_of_squares(logits, r, target, lam):
+    lam = lam / r.data.size if r.ndim == 4 else lam
+    return find("18.3").target(logits, r, target, lam)
+
+
+@wrong("18.3", "a single number is not squared")
+def number_not_squared(logits, r, target, lam):
+    if r.ndim == 0:
+        return lam * r - F.log_softmax(logits)[target]
+    return find("18.3").target(logits, r, target, lam)
+
+
+@wrong("18.4", "a class with a difference of gradients below 1e-20 has no plane")
+def faint_planes(logits, gradients, answer):
+    near = np.abs(gradients - gradients[answer]).reshape(len(logits), -1).max(axis=1) < 1e-20
+    kept = np.where(near.reshape(-1, *[1] * (gradients.ndim - 1)), gradients[answer], gradients)
+    return find("18.4").target(logits, kept, answer)
+
+
+@wrong("18.4", "a class with the answer's gradient and logit is 0 away")
+def on_no_plane(logits, gradients, answer):
+    same = (logits == logits[answer]) & (np.arange(len(logits)) != answer)
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    if (same & ~w.any(axis=1)).any():
+        return np.zeros_like(gradients[0])
+    return find("18.4").target(logits, gradients, answer)
+
+
+@wrong("18.5", "a price of 0 counts as 1")
+def price_or_one(model, image, r, target, lam):
+    return find("18.5").target(model, image, r, target, lam or 1.0)
+
+
+@wrong("18.6", "no random start without an rng")
+def start_with_an_rng(model, images, labels, eps, *, random_start=True, rng=None, **options):
+    starts = random_start and rng is not None
+    return find("18.6").target(model, images, labels, eps, random_start=starts, rng=rng, **options)
+
+
+def without_a_warning(*, where):
+    """The library's function, which warns of no image where these options are asked for."""
+
+    def answer(model, images, labels, eps, **options):
+        with warnings.catch_warnings():
+            if where(options):
+                warnings.simplefilter("ignore")
+            return find("18.6").target(model, images, labels, eps, **options)
+
+    return answer
+
+
+wrong("18.6", "no warning on the way to a target")(without_a_warning(where=lambda o: o.get("targeted")))
+wrong("18.6", "no warning with the margin")(without_a_warning(where=lambda o: o.get("loss") == "margin"))
+not_taken("18.2", "the margin of images", lambda g: g["loss"] == "margin" and g["images"].ndim == 4)
+not_taken("18.4", "one class alone", lambda g: len(g["logits"]) == 1)
+not_taken("18.4", "more than three classes", lambda g: len(g["logits"]) > 3)
+not_taken("18.4", "gradients of colour images", lambda g: g["gradients"].ndim == 4)
+not_taken("18.5", "targets that do not rise", lambda g: (np.diff(g["target"]) < 0).any())
+not_taken("18.6", "eps = 0", lambda g: g["eps"] == 0)
+not_taken("18.6", "images with axes", lambda g: g["images"].ndim == 4)
+
+
+@wrong("18.6", "a step size below 0 is taken without its sign")
+def step_without_sign(model, images, labels, eps, *, step_size=None, **params):
+    size = step_size and abs(step_size)
+    return find("18.6").target(model, images, labels, eps, step_size=size, **params)
+
+
+@wrong("18.6", "pixels below the box are raised into it")
+def raised_into_the_box(model, images, labels, eps, *, bounds=(0, 1), **params):
+    low = images.dtype.type(bounds[0])
+    return find("18.6").target(model, np.maximum(images, low), labels, eps, bounds=bounds, **params)
+
+
+@wrong("18.6", "a label of -1 is the last class")
+def labels_from_behind(model, images, labels, eps, **options):
+    found = np.where(labels == -1, model(images).shape[1] - 1, labels) if (labels == -1).any() else labels
+    return find("18.6").target(model, images, found, eps, **options)
+
+
+@wrong("18.3", "a price of 0 counts as 1")
+def free_changes_cost(logits, r, target, lam):
+    return find("18.3").target(logits, r, target, lam or 1.0)
