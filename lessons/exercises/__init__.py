@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 from minidl.classroom.course import exercises_in
@@ -13,6 +14,7 @@ def all_exercises(lesson: str = r"\d\d") -> list[Exercise]:
     return exercises_in(sys.modules[__name__], lesson)
 
 
+@functools.cache
 def find(number: str) -> Exercise:
     """The exercise "NN.k". An unknown number raises ValueError with the known numbers."""
     exercises = all_exercises()
