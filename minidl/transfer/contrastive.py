@@ -65,8 +65,8 @@ class UnitRows(Op):
     """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|,  where g = dL/du is ``grad``
 
     The gradient has no part along u, because the length of a row does not change its direction. Both results
-    keep the dtype of z. In float32, rows of 1e30 and of 1e-35 have a direction, too, although their squares do
-    not fit into float32.
+    keep the dtype of z. In float32, rows of 1e30 and of 1e-35 have a direction, too, although their squares
+    do not fit into float32.
     """
 
     def forward(self, z):

@@ -186,6 +186,46 @@ def steps_of_one_image(model, images, augment, **settings):
     return find("07.5").target(model, images, augment, **settings)
 
 
+@wrong("07.5", "the old mode comes back at the end")
+def mode_comes_back(model, *arguments, **settings):
+    training = model.training
+    losses = find("07.5").target(model, *arguments, **settings)
+    model.train(training)
+    return losses
+
+
+@wrong("07.5", "a list of losses")
+def listed_losses(model, *arguments, **settings):
+    return find("07.5").target(model, *arguments, **settings).tolist()
+
+
+@wrong("07.5", "the parameters are rounded to float32")
+def narrow_parameters(model, *arguments, **settings):
+    losses = find("07.5").target(model, *arguments, **settings)
+    for parameter in model.parameters():
+        parameter.data = narrowed(parameter.data)
+    return losses
+
+
+@wrong("07.5", "the images are rounded to float32")
+def narrow_images(model, images, *arguments, **settings):
+    return find("07.5").target(model, narrowed(images), *arguments, **settings)
+
+
+@wrong("07.5", "views of the first 32 images only")
+def first_images(model, images, *arguments, **settings):
+    return find("07.5").target(model, images[:32], *arguments, **settings)
+
+
+@wrong("07.5", "half the rate from the eleventh step on")
+def slower_later(model, *arguments, steps, lr, **settings):
+    start = find("07.5").target(model, *arguments, steps=min(steps, 10), lr=lr, **settings)
+    if steps <= 10:
+        return start
+    rest = find("07.5").target(model, *arguments, steps=steps - 10, lr=lr / 2, **settings)
+    return np.concatenate([start, rest])
+
+
 @wrong("07.5", "the mode is set only where the model's own flag is another one")
 def views_by_own_flag(model, images, augment, **options):
     own = [model] if model.training else []
