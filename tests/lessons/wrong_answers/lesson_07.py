@@ -217,6 +217,17 @@ def first_images(model, images, *arguments, **settings):
     return find("07.5").target(model, images[:32], *arguments, **settings)
 
 
+@wrong("07.5", "a weight decay of 1e-4")
+def decayed(model, *arguments, steps, lr, **settings):
+    losses = []
+    for _ in range(max(steps, 1)):  # steps below 1 are refused
+        before = [parameter.data for parameter in model.parameters()]
+        losses.append(find("07.5").target(model, *arguments, steps=min(steps, 1), lr=lr, **settings))
+        for parameter, data in zip(model.parameters(), before, strict=True):
+            parameter.data = parameter.data - 1e-4 * lr * data * parameter.requires_grad
+    return np.concatenate(losses)
+
+
 @wrong("07.5", "half the rate from the eleventh step on")
 def slower_later(model, *arguments, steps, lr, **settings):
     start = find("07.5").target(model, *arguments, steps=min(steps, 10), lr=lr, **settings)
