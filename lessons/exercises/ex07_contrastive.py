@@ -194,6 +194,8 @@ def refuses_scores(roc_auc):
     positive = np.array([True, False])
     assert_refuses("a score of NaN", roc_auc, np.array([np.nan, 0.0]), positive)
     assert_refuses("a negative's score of NaN", roc_auc, np.array([0.0, np.nan]), positive)
+    four, last = np.array([0.0, 1.0, 2.0, np.nan]), np.array([True, False, False, True])
+    assert_refuses("a fourth score of NaN", roc_auc, four, last)
     for kind in (True, False):
         assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
 

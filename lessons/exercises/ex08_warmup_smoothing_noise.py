@@ -180,8 +180,9 @@ def smooth_keeps_float32(smooth):
     for dtype, wanted in ((np.float16, np.float16), (np.float32, np.float32), (np.int64, np.float64)):
         for eps in (0.0, 1.0, 0, 1):
             assert_dtype(smooth(np.eye(2, dtype=dtype), eps), wanted)
-    rows = smooth(np.eye(2)[[[0, 1, 1]]], 0.5)  # (1, 3, 2): two classes, in the last axis
-    assert_close(rows, [[[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]])
+    rows = np.array([[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]])
+    for axes in ((1, 3, 2), (1, 1, 3, 2)):  # two classes, in the last axis
+        assert_close(smooth(np.eye(2)[[0, 1, 1]].reshape(axes), 0.5), rows.reshape(axes))
 
 
 @smooth.law("ValueError for an eps below 0 or above 1")

@@ -282,6 +282,12 @@ def products_of_bytes(features_a, features_b):
     return (features_a @ features_b.T / lengths).ravel(), same
 
 
+@wrong("07.2", "NaN is looked for among the first two scores only")
+def auc_of_late_nan(scores, positive):
+    late = np.isnan(scores) & (np.arange(len(scores)) > 1)
+    return find("07.2").target(np.where(late, -np.inf, scores), positive)
+
+
 @wrong("07.2", "the positives are counted in a byte")
 def counted_in_a_byte(scores, positive):
     wins = find("07.2").target(scores, positive) * positive.sum()

@@ -92,6 +92,7 @@ def classes_in_a_byte(target, label_smoothing):
     return rows if K < 256 else rows + rows.dtype.type(label_smoothing / (K - 255) - label_smoothing / K)
 
 
+not_taken("08.2", "rows with three axes before the classes", lambda g: g["target"].ndim > 3)
 not_taken("08.2", "an eps that is an int", lambda g: isinstance(g["label_smoothing"], int))
 
 
