@@ -68,6 +68,15 @@ def worked_pairs(same_or_not):
     assert_close(scores, expected, rtol=1e-12)
 
 
+@pairs.law("twenty images at the angles a_i and b_j: scores cos(a_i - b_j), and same is True where i = j")
+def many_pairs(same_or_not):
+    a, b = np.arange(20.0), np.arange(20.0) ** 2 / 7
+    views = (np.stack([np.cos(angles), np.sin(angles)], axis=1) for angles in (a, b))
+    scores, same = same_or_not(*views)
+    assert_close(scores, np.cos(a[:, np.newaxis] - b).ravel())
+    assert_equal(same, np.eye(20, dtype=bool).ravel())
+
+
 @pairs.law("for N images, N pairs show the same image and N N - N pairs do not")
 @given(pair=views(min_rows=2))
 def counts(same_or_not, pair):
@@ -93,24 +102,32 @@ def transposed(same_or_not, pair):
     assert_close(np.reshape(swapped, (n, n)).T, np.reshape(scores, (n, n)))
 
 
-@pairs.law("scores are float64, also for float32 rows and for rows of 1e-30")
+@pairs.law("scores are float64, also for float32 rows, for rows of 1e-30 and for int8 rows of 100")
 def wide_scores(same_or_not):
     rows = np.array([[3, 4], [4, -3]], np.float32)
-    for factor in (1.0, 1e-30):
-        scores, same = same_or_not(rows * np.float32(factor), rows)
+    short = rows * np.float32(1e-30)
+    for views in ((rows, rows), (short, rows), (rows, short)):
+        scores, same = same_or_not(*views)
         assert_dtype(scores, np.float64)
         assert_dtype(same, bool)
         assert_close(scores, [1.0, 0.0, 0.0, 1.0])
+    whole = np.array([[100, 0], [100, 100], [100, 0], [0, -100]], np.int8)
+    scores, _ = same_or_not(whole[:2], whole[2:])
+    assert_dtype(scores, np.float64)
+    assert_close(scores, [1.0, 0.0, math.sqrt(0.5), -math.sqrt(0.5)])
 
 
-@pairs.law("ValueError for one image alone, views with different numbers of images, and a row of zeros")
+@pairs.law("ValueError for one image alone, views of different shapes, and a row of zeros")
 def refuses_one_image(same_or_not):
     rows = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]])
     assert_refuses("one image", same_or_not, rows[:1], rows[:1])
+    assert_refuses("no image", same_or_not, rows[:0], rows[:0])
     assert_refuses("two images against one", same_or_not, rows[:2], rows[:1])
     assert_refuses("a row of zeros", same_or_not, rows[1:], rows[:2])
     assert_refuses("a row of zeros in the other view", same_or_not, rows[:2], rows[1:])
-    assert_refuses("rows of two numbers against three", same_or_not, rows[:2], np.ones((2, 3)))
+    for d in (1, 3):
+        assert_refuses(f"rows of two numbers against {d}", same_or_not, rows[:2], np.ones((2, d)))
+        assert_refuses(f"rows of {d} against two numbers", same_or_not, np.ones((2, d)), rows[:2])
 
 
 @pairs.mistake("products instead of cosines", breaks=pairs.laws[0].text)
@@ -177,6 +194,8 @@ def refuses_scores(roc_auc):
     positive = np.array([True, False])
     assert_refuses("a score of NaN", roc_auc, np.array([np.nan, 0.0]), positive)
     assert_refuses("a negative's score of NaN", roc_auc, np.array([0.0, np.nan]), positive)
+    four, last = np.array([0.0, 1.0, 2.0, np.nan]), np.array([True, False, False, True])
+    assert_refuses("a fourth score of NaN", roc_auc, four, last)
     for kind in (True, False):
         assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
 
@@ -209,15 +228,17 @@ def nearly_tied(roc_auc):
     positive = np.array([True, False, False])
     for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0], [3, 4, 3]):
         assert_close(roc_auc(np.array(scores), positive), 0.25)
-    many = np.arange(300)  # the positives are every third, from 0
-    assert_close(roc_auc(many, many % 3 == 0), sum(i - i // 3 for i in range(0, 300, 3)) / (100 * 200))
+    many = np.arange(420)  # the negatives are every fourth, from 0; 3k positives are below the negative 4k
+    assert_close(roc_auc(many, many % 4 > 0), sum(315 - 3 * k for k in range(105)) / (315 * 105))
 
 
-@auc.law("infinite scores are above or below all others, and equal to each other: 0.75")
+@auc.law("infinite scores are above or below all others, and equal to each other")
 def infinite_scores(roc_auc):
     scores, positive = np.array([np.inf, np.inf, -np.inf]), np.array([True, False, False])
     assert_close(roc_auc(scores, positive), 0.75)
     assert_close(roc_auc(-scores, positive), 0.25)
+    scores = np.array([np.inf, np.finfo(float).max, -np.inf, -np.finfo(float).max])
+    assert_close(roc_auc(scores, np.array([True, False, False, True])), 0.75)  # infinity is above the largest
 
 
 @auc.mistake("a tie counts 0", breaks="if all scores are equal, AUC is 1/2")

@@ -38,8 +38,8 @@ def simclr_steps(
     by -lr times its gradient in this step, in its own dtype, and goes on to require grad; the others do not.
 
     images: (N, ...); they do not change.  augment: ``augment(images, rng)`` gives images of the same shape.
-    It may change the array that it gets. Nothing else draws from ``rng``. Returns the loss before each step,
-    (steps,) in float64. The model is left in training mode.
+    It may change the array that it gets. Nothing else draws from ``rng`` before the last view. Returns the
+    array of the losses before each step, (steps,) in float64. The model is left in training mode.
     ValueError for fewer than two images, fewer than one step, and a temperature that is not above 0.
     """
     require(len(images) > 1, "one image has no other images to compare with: give at least two")
@@ -119,6 +119,7 @@ def stepped(model, images, augment, seed, steps, lr, temperature):
 MLP = Built("mlp", 3, in_features=4, hidden=5, num_classes=2)
 FOUR = (np.arange(3 * 4).reshape(3, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=2, widths=(2,), pool_after=())
+MANY = (np.arange(33 * 4).reshape(33, 1, 2, 2) % 9 / 4).astype(np.float32)
 PHOTOS = (np.arange(3 * 16).reshape(3, 1, 4, 4) % 7 / 4).astype(np.float32)
 SETTINGS = {"steps": 1, "lr": 0.25, "temperature": 0.5}
 
@@ -135,6 +136,7 @@ def worked_simclr(simclr_steps):
     assert_close(losses, np.full(3, by_hand.nt_xent(np.concatenate([z, z]), 0.5)), **by_hand.NEAR)
     assert_dtype(losses, np.float64)
     by_hand.assert_state(after["state"], state)
+    by_hand.assert_mode(after, True)
 
 
 ONE_STEP = "one step: the loss before it, and each parameter changes by -lr times its gradient"
@@ -152,12 +154,13 @@ def one_step(simclr_steps, batch, seed, temperature):
     by_hand.assert_learns(model, after)
 
 
-@simclr.law("three steps: each has new views and uses only its own gradient")
-def three_steps(simclr_steps):
-    losses, state = stepped(MLP, FOUR, noisy, 5, 3, 0.25, 0.5)
-    found, after = simclr_steps(MLP, FOUR, noisy, **with_rng(steps=3))
-    assert_close(found, losses, **by_hand.NEAR)
-    by_hand.assert_state(after["state"], state)
+@simclr.law("three and twelve steps: each has new views of all images and uses only its own gradient")
+def several_steps(simclr_steps):
+    for images, steps in ((FOUR, 3), (FOUR, 12), (MANY, 2)):
+        losses, state = stepped(MLP, images, noisy, 5, steps, 0.25, 0.5)
+        found, after = simclr_steps(MLP, images, noisy, **with_rng(steps=steps))
+        assert_close(found, losses, **by_hand.NEAR)
+        by_hand.assert_state(after["state"], state)
 
 
 @simclr.law(
@@ -183,17 +186,26 @@ def batches_of_their_own(simclr_steps):
     by_hand.assert_mode(after, True)
 
 
-@simclr.law("parameters stay float32")
-def parameters_keep_float32(simclr_steps):
+@simclr.law("parameters stay float32, and float64 parameters stay float64")
+def parameters_keep_their_dtype(simclr_steps):
     _, after = simclr_steps(CNN, PHOTOS, noisy, **with_rng())
     for name, value in after["state"].items():
         if name.endswith(("weight", "bias")):
             assert_dtype(value, np.float32)
+    weight, images = np.array([[0.1, 0.2], [0.3, -0.1]]), np.eye(3)[:, :2] + 0.1
+    layer, views = Built("linear", weight=weight, dtype="float64"), np.concatenate([images, images])
+    losses, after = simclr_steps(layer, images, as_they_are, **with_rng())
+    z = views @ weight.T
+    assert_close(losses, [by_hand.nt_xent(z, 0.5)], rtol=1e-12, atol=0)
+    of_z = by_hand.slopes(lambda z: by_hand.nt_xent(z, 0.5), z)
+    assert_dtype(after["state"]["weight"], np.float64)
+    assert_close(after["state"]["weight"], weight - 0.25 * of_z.T @ views, rtol=5e-9)
 
 
 @simclr.law("ValueError for one image alone, no step, and a temperature of 0")
 def refuses_steps(simclr_steps):
-    assert_refuses("one image", simclr_steps, MLP, FOUR[:1], noisy, **with_rng())
+    for n in (0, 1):
+        assert_refuses(f"{n} images", simclr_steps, MLP, FOUR[:n], noisy, **with_rng())
     for change in ({"steps": 0}, {"steps": -1}, {"temperature": 0.0}, {"temperature": -1.0}):
         assert_refuses(f"{change}", simclr_steps, MLP, FOUR, noisy, **with_rng(**change))
 

@@ -41,8 +41,8 @@ def schedule_of(values):
 
 @warmup.law("the schedule 8, 4, 2 with four steps of warmup becomes 2, 4, 6, 8, 8, 4, 2")
 def worked_warmup(warmup):
-    schedule = schedule_of([8.0, 4.0, 2.0])
-    assert_close([warmup(schedule, 4, step) for step in range(7)], [2.0, 4.0, 6.0, 8.0, 8.0, 4.0, 2.0])
+    rates = [warmup(lambda t: [8.0, 4.0, 2.0][t], 4, step) for step in range(7)]
+    assert_close(rates, [2.0, 4.0, 6.0, 8.0, 8.0, 4.0, 2.0])
 
 
 @warmup.law("without warmup the rates are those of the schedule")
@@ -80,6 +80,8 @@ def long_warmup(warmup):
     schedule = schedule_of([1e-5, 1e-6])
     rates = [warmup(schedule, 1000, step) for step in (0, 499, 999, 1001)]
     assert_close(rates, [1e-8, 5e-6, 1e-5, 1e-6], rtol=1e-12, atol=0)
+    rates = [warmup(lambda t: 1e-15 / (t + 1), 1000, step) for step in (0, 499, 1009, 5999)]
+    assert_close(rates, [1e-18, 5e-16, 1e-16, 2e-19], rtol=1e-12, atol=0)
 
 
 @warmup.mistake("starts from 0, so the first step is wasted", breaks=warmup.laws[0].text)
@@ -144,6 +146,8 @@ def worked_smoothing(smooth):
     assert_close(smooth(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2), [[0.05, 0.85, 0.05, 0.05]])
     assert_close(smooth(np.array([0.0, 1.0, 0.0, 0.0]), 0.2), [0.05, 0.85, 0.05, 0.05])
     assert_close(smooth(np.array([[0.1, 0.9]]), 0.0), [[0.1, 0.9]], rtol=1e-12)
+    assert_close(smooth(np.array([[0.0, 1.0]]), 1e-15), [[5e-16, 1 - 5e-16]], rtol=1e-9, atol=0)
+    assert_close(smooth(np.eye(300), 0.3), 0.7 * np.eye(300) + 0.001, rtol=1e-12)
 
 
 @smooth.law("each row still sums to 1")
@@ -168,20 +172,22 @@ def shrinks_differences(smooth, target, eps):
 
 @smooth.law("float32 stays float32, and labels of whole numbers become float64")
 def smooth_keeps_float32(smooth):
-    for dtype, wanted in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float64)):
+    kept = ((np.float32, np.float32), (np.float64, np.float64))
+    for dtype, wanted in (*kept, (np.int64, np.float64), (np.int32, np.float64), (np.uint8, np.float64)):
         rows = smooth(np.eye(3, dtype=dtype)[[0, 2, 2, 1, 0]], 0.25)
         assert_dtype(rows, wanted)
         assert_close(rows[1], [1 / 12, 1 / 12, 10 / 12], rtol=1e-6)
     for dtype, wanted in ((np.float16, np.float16), (np.float32, np.float32), (np.int64, np.float64)):
-        for eps in (0.0, 1.0):
+        for eps in (0.0, 1.0, 0, 1):
             assert_dtype(smooth(np.eye(2, dtype=dtype), eps), wanted)
-    rows = smooth(np.eye(2)[[[0, 1, 1]]], 0.5)  # (1, 3, 2): two classes, in the last axis
-    assert_close(rows, [[[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]])
+    rows = np.array([[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]])
+    for axes in ((1, 3, 2), (1, 1, 3, 2)):  # two classes, in the last axis
+        assert_close(smooth(np.eye(2)[[0, 1, 1]].reshape(axes), 0.5), rows.reshape(axes))
 
 
 @smooth.law("ValueError for an eps below 0 or above 1")
 def smooth_refuses(smooth):
-    for eps in (-0.25, 1.25, np.nan):
+    for eps in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.nan):
         assert_refuses(f"label_smoothing = {eps}", smooth, np.array([[0.0, 1.0]]), eps)
 
 
@@ -232,7 +238,7 @@ def worked_gradient(gradient):
     sure = np.array([[0.0, 1.0]])  # p = 0 where the label is, as from logits far apart
     assert_close(gradient(sure, target), [[-1.0, 1.0]])
     assert_close(gradient(np.array([[1e-20, 1.0]]), sure), [[1e-20, 0.0]], rtol=1e-9, atol=0)
-    assert_close(gradient(p, 1.0001 * target), [[-0.750075, 0.750075]], rtol=1e-9)
+    assert_close(gradient(p, target, temperature=2.5), [[-0.3, 0.3]], rtol=1e-12)
 
 
 @gradient.law("each row sums to 0, because adding the same number to all logits does not change the loss")
@@ -263,6 +269,16 @@ def is_the_slope(gradient, z, target, temperature):
         slopes[index] = (value(z + step) - value(z - step)) / (2 * h)
     p = reduce.stable_softmax(z, temperature=temperature)
     assert_close(gradient(p, target, temperature=temperature), slopes, rtol=1e-5, atol=1e-6)
+
+
+@gradient.law(
+    "70 rows and classes: with p = 1/70 a target s for class i gives s/70, and s/70 - s for class i"
+)
+def many_rows(gradient):
+    sums = np.arange(70.0)[:, np.newaxis]
+    assert_close(gradient(np.full((70, 70), 1 / 70), sums * np.eye(70)), sums / 70 - sums * np.eye(70))
+    p, target = np.array([[0.25, 0.75]]), np.array([[1.0 + 1e-9, 0.0]])  # the sum is nearly 1
+    assert_close(gradient(p, target), 0.75 * (target[:, ::-1] - target), rtol=1e-12, atol=0)
 
 
 @gradient.law("float32 stays float32")

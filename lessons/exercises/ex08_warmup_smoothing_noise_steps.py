@@ -38,12 +38,13 @@ def careful_steps(
     these steps has the rate lr; afterwards the rate stays lr.
     Smoothing: a part ``label_smoothing`` of each label is divided equally among all classes.
     Noise: each step adds new noise sigma n to the original images. Each n is one draw of
-    ``rng.standard_normal`` in the images' shape. Nothing else is drawn from ``rng``.
+    ``rng.standard_normal`` in the images' shape; if sigma is 0, nothing need be drawn. Nothing else is drawn
+    from ``rng`` before the last n.
 
     model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
     that require grad change, in their own dtype, and go on to require grad; the others do not.
-    labels: classes (N,). Returns the loss before each step, which is the mean cross-entropy with the smoothed
-    labels: (steps,) in float64.
+    labels: classes (N,). Returns the array of the losses before each step, (steps,) in float64. This loss is
+    the mean cross-entropy with the smoothed labels.
     Gradients that the parameters already have, from an earlier step, have no effect.
     ValueError for fewer than one step, a warmup or a sigma below 0, a smoothing outside of 0 ... 1, and a
     label that is not a class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -130,6 +131,7 @@ def worked_careful(careful_steps):
     assert_close(losses, np.full(2, mean), **by_hand.NEAR)
     assert_dtype(losses, np.float64)
     by_hand.assert_state(after["state"], state)
+    by_hand.assert_mode(after, True)
 
 
 @careful.law("without warmup, smoothing and noise: three plain steps, and each uses only its own gradient")
@@ -137,14 +139,18 @@ def plain_steps(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, PLAIN)
 
 
-@careful.law("two steps of warmup: the rates are lr / 2, lr, lr, lr")
+@careful.law("two steps of warmup: the rates are lr / 2, lr, lr, lr; with 105 they begin with lr / 105")
 def warms_up(careful_steps):
-    assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "steps": 4, "warmup_steps": 2})
+    for steps, warmup_steps in ((4, 2), (110, 105)):
+        settings = {**PLAIN, "steps": steps, "warmup_steps": warmup_steps}
+        assert_stepped(careful_steps, MLP, FOUR, LABELS, settings)
 
 
-@careful.law("each step draws new noise and adds it to the original images")
+@careful.law("each step draws new noise and adds it to the original images, 4 or 36 of them")
 def fresh_noise(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "sigma": 0.5})
+    many, labels = 16 * np.tile(FOUR, (9, 1, 1, 1)), (np.arange(36) // 12).astype(np.int32)
+    assert_stepped(careful_steps, MLP, many, labels, {**PLAIN, "steps": 2, "sigma": 2.0})
 
 
 @st.composite
@@ -174,7 +180,7 @@ def all_together(careful_steps, case, seed):
 
 
 @careful.law(
-    "training mode: BatchNorm uses the batch and updates its running statistics; float32 stays float32"
+    "training mode: BatchNorm uses the batch and updates its running statistics; each dtype stays as it is"
 )
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
@@ -189,6 +195,15 @@ def careful_trains(careful_steps):
         if "running" in name:
             assert_close(after["state"][name], value, **by_hand.NEAR)
         assert_dtype(after["state"][name], value.dtype)
+    weight = np.array([[0.1, 0.2], [0.3, -0.1], [0.7, 0.0]])
+    wide, rng = Built("linear", weight=weight, dtype="float64"), np.random.default_rng(5)
+    images = np.array([[0.1, 1.1], [0.3, 0.9], [0.2, 0.7], [1.3, 0.6]])
+    losses, after = careful_steps(wide, images, LABELS, **with_rng(steps=1, sigma=0.3))
+    noisy, target = images + 0.3 * rng.standard_normal(images.shape), by_hand.one_hot(LABELS, 3)
+    log_p = by_hand.log_softmax(noisy @ weight.T)
+    assert_close(losses, [by_hand.cross_entropies(target, log_p)], rtol=1e-12, atol=0)
+    assert_dtype(after["state"]["weight"], np.float64)
+    assert_close(after["state"]["weight"], weight - 0.5 * (np.exp(log_p) - target).T @ noisy / 4, rtol=1e-12)
 
 
 @careful.law(
@@ -198,10 +213,12 @@ def careful_trains(careful_steps):
 def careful_refuses(careful_steps):
     for change in (
         {"steps": 0},
+        {"steps": -1},
         {"warmup_steps": -1},
         {"sigma": -0.25},
+        {"sigma": -1e-9},
         {"label_smoothing": -0.25},
-        {"label_smoothing": 1.25},
+        {"label_smoothing": 1 + 1e-9},
     ):
         assert_refuses(f"{change}", careful_steps, MLP, FOUR, LABELS, **with_rng(**change))
     for label in (3, -1, -100):

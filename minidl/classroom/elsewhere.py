@@ -295,6 +295,11 @@ class ElsewhereFunction(Answerer):
         require(answer is not None, f"{self.name} returned None: is a return missing?", WrongAnswer)
         if self.exercise.kind == "function":
             check_kind(answer, self.exercise.returns, self.name)
+        elif self.exercise.kind == "model":
+            models = len(self.exercise.written)
+            fits = not models or (isinstance(answer, tuple) and len(answer) == 1 + models)
+            require(fits, f"{self.name} returned no value with its models", WrongAnswer)
+            check_kind(answer[0] if models else answer, self.exercise.returns, self.name)
         elif self.exercise.kind in ("op", "tensor"):
             pair = isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], tuple)
             fits = pair and not isinstance(answer[0], list | tuple | dict)

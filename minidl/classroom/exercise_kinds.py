@@ -215,9 +215,9 @@ class Direct(Answerer):
         if isinstance(answer, Module):
             answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
         answer = contents_of_models(answer)
-        if not self.written:
-            return self._plain(answer)
-        return plain_value(answer, self.name), *map(contents, trained)
+        answer = plain_value(answer, self.name) if self.written else self._plain(answer)
+        check_kind(answer, self.returns, self.name)
+        return (answer, *map(contents, trained)) if self.written else answer
 
     def _plain(self, value):
         require(value is not None, f"{self.name} returned None: is a return missing?", WrongAnswer)

@@ -130,11 +130,13 @@ def roc_auc(scores: Any, positive: Any) -> float:
     It is also the area under the ROC curve, which shows true against false positives over all thresholds. It
     is 1 if a threshold separates positive from negative examples, and 1/2 for random scores. Any increasing
     function of the scores gives the same AUC.
-    scores: (M,); they may be infinite.  positive: bools (M,).  ValueError for NaN among the scores, and if
-    ``positive`` has only True or only False.   (Hanley and McNeil 1982)
+    scores: array (M,); numbers may be infinite, and integers may be compared as floats.  positive: array of
+    bools (M,).  ValueError for NaN among the scores, and if ``positive`` has only True or only False.
+    (Hanley and McNeil 1982)
 
     >>> from minidl import train
-    >>> train.roc_auc([0.9, 0.6, 0.7, 0.1], [True, True, False, False])  # 3 of the 4 pairs are in order
+    >>> scores, positive = np.array([0.9, 0.6, 0.7, 0.1]), np.array([True, True, False, False])
+    >>> train.roc_auc(scores, positive)  # 3 of the 4 pairs are in order
     0.75
     """
     scores = check_array("scores", scores, "M", finite=False, nan=False)  # in their own dtype: no new ties

@@ -64,7 +64,9 @@ def two_views(
 class UnitRows(Op):
     """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|,  where g = dL/du is ``grad``
 
-    The gradient has no part along u, because the length of a row does not change its direction.
+    The gradient has no part along u, because the length of a row does not change its direction. Both results
+    keep the dtype of z. In float32, rows of 1e30 and of 1e-35 have a direction, too, although their squares
+    do not fit into float32.
     """
 
     def forward(self, z):
@@ -87,12 +89,12 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
 
     Row p is the other view of row i's image. So L is the cross-entropy of finding p among the 2N - 1 other
     rows. ``apply(UnitRows(), rows)`` and ``concatenate([z1, z2])`` give Tensors with gradients.
-    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, however small.
+    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, also if it is as small as 1e-30.
     ValueError for a row of zeros, which has no direction, for views of different shapes, and for T <= 0.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
 
     >>> from minidl import transfer
-    >>> z1 = z2 = [[1, 0], [0, 1]]  # two images, whose two views are the same
+    >>> z1 = z2 = np.array([[1, 0], [0, 1]])  # two images, whose two views are the same
     >>> round(transfer.nt_xent(z1, z2, temperature=1.0).item(), 3)  # log(1 + 2/e)
     0.551
     """
@@ -222,7 +224,7 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
     views of different shapes, and for a row of zeros, which has no direction.
 
     >>> from minidl import transfer
-    >>> scores, same = transfer.same_or_not([[1, 0], [0, 1]], [[1, 0], [1, 1]])
+    >>> scores, same = transfer.same_or_not(np.array([[1, 0], [0, 1]]), np.array([[1, 0], [1, 1]]))
     >>> print(scores.round(3), same)
     [1.    0.707 0.    0.707] [ True False False  True]
     """

@@ -186,13 +186,163 @@ def steps_of_one_image(model, images, augment, **settings):
     return find("07.5").target(model, images, augment, **settings)
 
 
+@wrong("07.5", "the old mode comes back at the end")
+def mode_comes_back(model, *arguments, **settings):
+    training = model.training
+    losses = find("07.5").target(model, *arguments, **settings)
+    model.train(training)
+    return losses
+
+
+@wrong("07.5", "a list of losses")
+def listed_losses(model, *arguments, **settings):
+    return find("07.5").target(model, *arguments, **settings).tolist()
+
+
+@wrong("07.5", "the parameters are rounded to float32")
+def narrow_parameters(model, *arguments, **settings):
+    losses = find("07.5").target(model, *arguments, **settings)
+    for parameter in model.parameters():
+        parameter.data = narrowed(parameter.data)
+    return losses
+
+
+@wrong("07.5", "the images are rounded to float32")
+def narrow_images(model, images, *arguments, **settings):
+    return find("07.5").target(model, narrowed(images), *arguments, **settings)
+
+
+@wrong("07.5", "views of the first 32 images only")
+def first_images(model, images, *arguments, **settings):
+    return find("07.5").target(model, images[:32], *arguments, **settings)
+
+
+@wrong("07.5", "a weight decay of 1e-4")
+def decayed(model, *arguments, steps, lr, **settings):
+    losses = []
+    for _ in range(max(steps, 1)):  # steps below 1 are refused
+        before = [parameter.data for parameter in model.parameters()]
+        losses.append(find("07.5").target(model, *arguments, steps=min(steps, 1), lr=lr, **settings))
+        for parameter, data in zip(model.parameters(), before, strict=True):
+            parameter.data = parameter.data - 1e-4 * lr * data * parameter.requires_grad
+    return np.concatenate(losses)
+
+
+@wrong("07.5", "half the rate from the eleventh step on")
+def slower_later(model, *arguments, steps, lr, **settings):
+    start = find("07.5").target(model, *arguments, steps=min(steps, 10), lr=lr, **settings)
+    if steps <= 10:
+        return start
+    rest = find("07.5").target(model, *arguments, steps=steps - 10, lr=lr / 2, **settings)
+    return np.concatenate([start, rest])
+
+
 @wrong("07.5", "the mode is set only where the model's own flag is another one")
 def views_by_own_flag(model, images, augment, **options):
     own = [model] if model.training else []
     return with_modes("07.5", [model], images, augment, by_own_flag=own, **options)
 
 
+@wrong("07.1", "no image at all is taken")
+def no_image_too(features_a, features_b):
+    if len(features_a) + len(features_b) == 0:
+        return np.zeros(0), np.zeros(0, bool)
+    return find("07.1").target(features_a, features_b)
+
+
+@wrong("07.1", "a short row of the second view is refused")
+def short_rows_refused(features_a, features_b):
+    if (np.linalg.norm(np.asarray(features_b, np.float64), axis=1) < 1e-8).any():
+        raise ValueError("nearly a row of zeros")
+    return find("07.1").target(features_a, features_b)
+
+
+@wrong("07.1", "rows of one number are broadcast against the other view")
+def broadcast_rows(features_a, features_b):
+    if features_a.shape[1] == 1:
+        features_a = np.broadcast_to(features_a, (len(features_a), features_b.shape[1]))
+    return find("07.1").target(features_a, features_b)
+
+
+@wrong("07.1", "the place i N + j is kept in a byte")
+def places_in_bytes(features_a, features_b):
+    scores, same = find("07.1").target(features_a, features_b)
+    places = np.arange(len(scores)).astype(np.uint8)
+    placed, placed_same = np.zeros_like(scores), np.zeros_like(same)
+    placed[places], placed_same[places] = scores, same
+    return placed, placed_same
+
+
+@wrong("07.1", "products in the integers' own dtype, which overflow")
+def products_of_bytes(features_a, features_b):
+    scores, same = find("07.1").target(features_a, features_b)
+    if features_a.dtype.kind != "i":
+        return scores, same
+    lengths = np.outer(*(np.linalg.norm(x, axis=1) for x in (features_a, features_b)))
+    return (features_a @ features_b.T / lengths).ravel(), same
+
+
+@wrong("07.2", "NaN is looked for among the first two scores only")
+def auc_of_late_nan(scores, positive):
+    late = np.isnan(scores) & (np.arange(len(scores)) > 1)
+    return find("07.2").target(np.where(late, -np.inf, scores), positive)
+
+
+@wrong("07.2", "the positives are counted in a byte")
+def counted_in_a_byte(scores, positive):
+    wins = find("07.2").target(scores, positive) * positive.sum()
+    return float(wins / positive.sum(dtype=np.uint8))
+
+
+@wrong("07.2", "an infinite score is the largest finite one")
+def largest_for_infinite(scores, positive):
+    return find("07.2").target(np.where(np.isnan(scores), scores, np.nan_to_num(scores)), positive)
+
+
+@wrong("07.3", "the gradient is rounded to float32")
+class NarrowGradient(find("07.3").target):
+    def backward(self, grad):
+        return super().backward(grad).astype(np.float32)
+
+
+@wrong("07.3", "only the first 64 columns count in u . g")
+class FirstColumns(find("07.3").target):
+    def backward(self, grad):
+        along = (self.u * grad)[:, :64].sum(axis=1, keepdims=True)
+        return (grad - self.u * along) / self.length
+
+
+def nt_xent_of_masked_rows(z1, z2, temperature, masked):
+    """nt_xent of all 2N columns, where ``masked(S / T)`` takes the own column away; and its partners."""
+    find("07.4").target(z1, z2, temperature)
+    n, z = len(z1), concatenate([z1, z2])
+    u = z / (z * z).sum(axis=1, keepdims=True).sqrt()
+    return masked(u @ u.T / temperature), np.roll(np.arange(2 * n), n)
+
+
+@wrong("07.4", "1e9 is taken from the own column, which is less than 1 / T")
+def nearly_masked(z1, z2, temperature):
+    def masked(S):
+        return S - (1e9 * np.eye(len(S))).astype(S.dtype)
+
+    return F.cross_entropy(*nt_xent_of_masked_rows(z1, z2, temperature, masked))
+
+
+@wrong("07.4", "exponentials of (S - 1) / T, all of which can underflow")
+def nt_xent_below_one(z1, z2, temperature):
+    def masked(S):
+        return S - 1 / temperature
+
+    S, partner = nt_xent_of_masked_rows(z1, z2, temperature, masked)
+    others = S.exp() * (1 - np.eye(len(S))).astype(S.dtype)
+    return (others.sum(axis=1).log() - S[np.arange(len(S)), partner]).mean()
+
+
 not_taken("07.2", "scores of whole numbers", lambda g: g["scores"].dtype.kind == "i")
 not_taken("07.4", "embeddings of one number", lambda g: data_of(g["z1"]).shape[1] == 1)
 not_taken("07.4", "more than four images", lambda g: len(data_of(g["z1"])) > 4)
+not_taken("07.4", "more than ten images", lambda g: len(data_of(g["z1"])) > 10)
+not_taken("07.4", "a temperature that is an int", lambda g: isinstance(g["temperature"], int))
+not_taken("07.4", "rows that are nearly zero", lambda g: (abs(data_of(g["z1"])) < 1e-12).all(axis=1).any())
+not_taken("07.1", "more than fifteen images", lambda g: len(g["features_a"]) > 15)
 all_learn_afterwards("07.5", of=0)
