@@ -329,3 +329,137 @@ not_taken("12.3", "0 as a number of weights", lambda g: g["amount"] == 0 and isi
 not_taken("12.3", "four arrays", lambda g: len(g["weights"]) > 3)
 not_taken("12.5", "no rng", lambda g: g["rng"] is None)
 not_taken("12.5", "half of all weights at a time", lambda g: g["step"] == 0.5)
+
+
+def rows_of(conv):
+    weight = np.float64(conv.weight.data if isinstance(conv, nn.Module) else conv)
+    return weight.reshape(len(weight), -1)
+
+
+@wrong("12.1", "a filter of two axes has a matrix norm")
+def matrix_norms(conv, order=1):
+    norms = find("12.1").target(conv, order)
+    if not isinstance(conv, nn.Module) and conv.ndim == 3:
+        norms = np.array([np.linalg.norm(filt, order) for filt in np.float64(conv)])
+    return norms
+
+
+@wrong("12.1", "any order between 1 and 2 is taken")
+def orders_between(conv, order=1):
+    if order is None or order < 1 or order > 2:
+        raise ValueError("order")
+    return np.linalg.norm(rows_of(conv), order, axis=1)
+
+
+@wrong("12.1", "an infinite order is taken")
+def largest_weights(conv, order=1):
+    return np.abs(rows_of(conv)).max(axis=1) if order == math.inf else find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a norm below 1e-12 becomes 1e-12")
+def norms_above_0(conv, order=1):
+    found = find("12.1").target(conv, order)
+    return np.maximum(found, 1e-12) if order == 2 else found
+
+
+@wrong("12.1", "squared in float16")
+def halves_squared(conv, order=1):
+    if order == 2 and isinstance(conv, np.ndarray) and conv.dtype == np.float16:
+        return np.sqrt((conv**2).astype(np.float64).reshape(len(conv), -1).sum(axis=1))
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a weight of five axes is summed over three")
+def three_axes(conv, order=1):
+    found = find("12.1").target(conv, order)
+    return np.abs(conv).sum(axis=(1, 2, 3)) if np.ndim(getattr(conv, "data", conv)) == 5 else found
+
+
+@wrong("12.2", "an integer of NumPy counts as a share")
+def share_of_numpy(scores, amount=None, s=None):
+    if isinstance(amount, np.integer):
+        amount = min(float(amount), 1.0)
+    return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.2", "amount = 0 counts as no amount where s is given")
+def either_or_zero(scores, amount=None, s=None):
+    return find("12.2").target(scores, amount if s is None else amount or None, s)
+
+
+@wrong("12.2", "compared to nine digits")
+def rounded_scores(scores, amount=None, s=None):
+    return find("12.2").target(np.round(np.asarray(scores, float), 9), amount, s)
+
+
+@wrong("12.2", "equal scores all stay, whatever s is")
+def equal_scores_stay(scores, amount=None, s=None):
+    if s is not None and amount is None and np.std(scores) == 0:
+        return np.ones(len(scores), bool)
+    return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.2", "a share is refused only if it is 1")
+def rounded_to_all(scores, amount=None, s=None):
+    try:
+        return find("12.2").target(scores, amount, s)
+    except EmptyLayerError:
+        if isinstance(amount, float) and amount < 1:
+            return np.zeros(len(scores), bool)
+        raise
+
+
+@wrong("12.2", "the highest of the negated scores, which wrap around in uint8")
+def negated(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    if s is None and np.asarray(scores).dtype.kind == "u":
+        keep = np.zeros(len(scores), bool)
+        keep[np.argsort(-scores, kind="stable")[: -count_of(scores, amount)]] = True
+    return keep
+
+
+@wrong("12.2", "s comes before amount")
+def s_first(scores, s=None, amount=None):
+    return find("12.2").target(scores, amount, s)
+
+
+not_taken("12.2", "a list", lambda g: isinstance(g["scores"], list))
+not_taken("12.2", "more than 64 scores", lambda g: len(g["scores"]) > 64)
+
+
+def emptied_where(allowed):
+    """A wrong answer to 12.3: an array may lose all its weights if ``allowed`` is True for its mask."""
+
+    def answer(weights, amount):
+        try:
+            return find("12.3").target(weights, amount)
+        except EmptyLayerError:
+            together = np.concatenate([np.abs(w).ravel() for w in weights.values()])
+            count = amount if isinstance(amount, int) else round(amount * len(together))
+            keep = np.ones(len(together), bool)
+            keep[np.argsort(together, kind="stable")[:count]] = False
+            parts = np.split(keep, np.cumsum([w.size for w in weights.values()])[:-1])
+            masks = {
+                name: part.reshape(weights[name].shape) for name, part in zip(weights, parts, strict=True)
+            }
+            if any(not mask.any() and not allowed(name, masks) for name, mask in masks.items()):
+                raise
+            return masks
+
+    return answer
+
+
+wrong("12.3", "an array of one weight may lose it")(emptied_where(lambda name, masks: masks[name].size == 1))
+wrong("12.3", "a third array may lose all")(emptied_where(lambda name, masks: name not in [*masks][:2]))
+
+
+@wrong("12.3", "an integer of NumPy counts as a share")
+def joint_share_of_numpy(weights, amount):
+    return find("12.3").target(weights, min(float(amount), 1.0) if isinstance(amount, np.integer) else amount)
+
+
+@wrong("12.3", "the number of all weights is refused as a bad number")
+def all_by_number(weights, amount):
+    if not isinstance(amount, float) and amount == sum(w.size for w in weights.values()):
+        raise ValueError("amount")
+    return find("12.3").target(weights, amount)
