@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 
 import numpy as np
 
 from lessons.exercises import find
 from minidl import nn
-from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
-from minidl.compress.prune import masked_copy
+from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks, sparsity
+from minidl.compress.prune import PruneStep, finetune, masked_copy
+from minidl.compress.scores import filter_masks
+from minidl.engine.random import default_rng_or
 from minidl.nn import functional as F
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
@@ -463,3 +466,103 @@ def all_by_number(weights, amount):
     if not isinstance(amount, float) and amount == sum(w.size for w in weights.values()):
         raise ValueError("amount")
     return find("12.3").target(weights, amount)
+
+
+@wrong("12.4", "a list of numbers")
+def list_of_scores(model, layer, images, labels):
+    return find("12.4").target(model, layer, images, labels).tolist()
+
+
+@wrong("12.4", "the last layer is known by its name, and a BatchNorm by none")
+def head_by_name(model, layer, images, labels):
+    if layer == "head":
+        raise ValueError("the last layer")
+    try:
+        return find("12.4").target(model, layer, images, labels)
+    except ValueError:
+        return np.zeros(len(model.layer(layer).weight.data))
+
+
+@wrong("12.4", "filters after the sixteenth have no score")
+def sixteen_filters(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    found[16:] = 0
+    return found
+
+
+not_taken("12.4", "labels in a list", lambda g: isinstance(g["labels"], list))
+
+
+def returned(change):
+    """A wrong answer to 12.5, with ``change`` applied to the result."""
+    return lambda *given, **params: change(*find("12.5").target(*given, **params))
+
+
+@wrong("12.5", "a diverged network has an accuracy of 0")
+@returned
+def nothing_is_right(model, history, accepted):
+    rows = [row._replace(accuracy=0.0) if np.isnan(row.loss) else row for row in history]
+    return model, rows, accepted
+
+
+wrong("12.5", "the network comes back in evaluation mode")(returned(lambda m, rows, k: (m.eval(), rows, k)))
+wrong("12.5", "the network comes back in training mode")(returned(lambda m, rows, k: (m.train(), rows, k)))
+wrong("12.5", "the network comes back frozen")(
+    returned(lambda m, rows, k: (m.requires_grad_(False), rows, k))
+)
+wrong("12.5", "the network comes back thawed")(returned(lambda m, rows, k: (m.requires_grad_(), rows, k)))
+wrong("12.5", "the history is a tuple")(returned(lambda m, rows, k: (m, tuple(rows), k)))
+
+
+def by_rounds(model, train, validation, *, ask=masked_copy, amounts=None, measure=None, **params):
+    """The loop of 12.5 with finetuning; ``amounts`` gives the amounts of all rounds for a step."""
+    start = find("12.5").target(model, train, validation, **{**params, "step": 0.99, "finetune_epochs": 0})
+    criterion, step = params.get("criterion", global_magnitude_masks), params["step"]
+    rng, accepted = default_rng_or(params.get("rng")), copy.deepcopy(model)
+    history = start.history[:1]
+    rounds = amounts(step) if amounts else [k * step for k in range(1, math.ceil(1 / step))]
+    for k, amount in enumerate(rounds, start=1):
+        try:
+            candidate = ask(accepted, criterion, amount, train[0][:1])
+        except EmptyLayerError:
+            break
+        epochs, lr = params["finetune_epochs"], params.get("lr", 1e-3)
+        found = finetune(candidate, train, validation, epochs, lr, rng)
+        if measure and np.isfinite(found.loss):
+            found = found._replace(loss=measure(candidate, *validation))
+        history.append(PruneStep(amount, sparsity(candidate), found.loss, found.accuracy))
+        if not found.loss < params["max_allowed_loss"]:
+            return accepted, history, k - 1
+        accepted = candidate
+    return accepted, history, len(history) - 1
+
+
+def sums_of(step):
+    amounts = [step]
+    while amounts[-1] + step < 1:
+        amounts.append(amounts[-1] + step)
+    return amounts
+
+
+def in_own_mode(model, images, labels):
+    return F.cross_entropy(copy.deepcopy(model)(images), labels).item()
+
+
+def asked_by_name(model, criterion, amount, x):
+    if criterion is global_magnitude_masks or criterion is filter_masks:
+        return masked_copy(model, criterion, amount, x)
+    return masked_copy(model, lambda one, share: criterion(model=one, amount=share), amount, x)
+
+
+AMOUNTS = {
+    "by arange, which may hold 1": lambda step: np.arange(step, 1, step).tolist(),
+    "as sums, which are below 1 for long": sums_of,
+    "for twenty rounds at most": lambda step: [k * step for k in range(1, math.ceil(1 / step))][:20],
+}
+for text, amounts in AMOUNTS.items():
+    wrong("12.5", f"the amounts {text}")(functools.partial(by_rounds, amounts=amounts))
+wrong("12.5", "a round's loss in the mode of the network")(functools.partial(by_rounds, measure=in_own_mode))
+wrong("12.5", "the criterion is asked by the names of its arguments")(
+    functools.partial(by_rounds, ask=asked_by_name)
+)
+not_taken("12.5", "more than half of all weights at a time", lambda g: 0.5 < g["step"] < 0.9)
