@@ -388,8 +388,12 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
         refuses_all("half of a strong and a faint layer", joint_magnitude_masks, ordered, 0.5)
     for everything in (1.0, a.size):
         refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, everything)
-    for name in "abcd":  # the only weight of one layer of four
-        four = {other: np.ones(1 + (other != name)) + (other != name) for other in "abcd"}
+
+
+@joint.law("the only weight of a layer is not pruned either, whichever of four layers has it")
+def refuses_a_single_weight(joint_magnitude_masks):
+    for name in "abcd":
+        four = {other: np.array([1.0] if other == name else [2.0, 2.0]) for other in "abcd"}
         refuses_all(f"one weight of four layers, that of {name},", joint_magnitude_masks, four, 1)
 
 
