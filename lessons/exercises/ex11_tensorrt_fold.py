@@ -179,6 +179,7 @@ layered = Exercise(
 )
 
 NEAR = {"rtol": 1e-5, "atol": 1e-6}
+ONE_NUMBER = {"linear": ((2.0,),), "conv2d": ((((2.0,),),),)}  # the weight of each kind of layer
 
 
 def rows(array):
@@ -265,11 +266,12 @@ def same_settings(fold_batchnorm, pair, groups):
 )
 def a_new_layer(fold_batchnorm):
     for training in (False, True):
-        layer = Built("linear", weight=((2.0,),), bias=(1.0,), training=training)
-        found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
-        assert not found["given"], "the answer is the layer that was given, with other numbers"
-        assert_equal(found["training"], training)
-        assert not found["grads"], "a gradient of the old numbers is left in the new layer"
+        for builder, weight in ONE_NUMBER.items():
+            layer = Built(builder, weight=weight, bias=(1.0,), training=training)
+            found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+            assert not found["given"], "the answer is the layer that was given, with other numbers"
+            assert_equal(found["training"], training)
+            assert not found["grads"], "a gradient of the old numbers is left in the new layer"
 
 
 @layered.law(
@@ -285,13 +287,16 @@ def frozen_and_masked(fold_batchnorm):
         assert_equal((found["requires_grad"], list(found["masks"])), (names, ["weight"]))
         assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
         assert_close(found["state"]["bias"], [-1.5, -2.0], **NEAR)  # as without masks
+        plain = Built("batch_norm", mean=norm["mean"], var=norm["var"])
+        assert_equal(fold_batchnorm(layer, plain)["masks"]["weight"], np.array(numbers["mask"]))
     whole = Built("linear", weight=((1.0, 3.0), (2.0, 4.0)))
     found = fold_batchnorm(whole, Built("batch_norm", mask=(True, False), **norm))  # a weight of bn is pruned
     assert_equal(found["masks"]["weight"], np.array([[True, True], [False, False]]))
     for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
-        layer = Built("linear", weight=((2.0,),), bias=(1.0,), requires_grad=(path,))
-        found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
-        assert_equal(found["requires_grad"], names)
+        for builder, weight in ONE_NUMBER.items():
+            layer = Built(builder, weight=weight, bias=(1.0,), requires_grad=(path,))
+            found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+            assert_equal(found["requires_grad"], names)
 
 
 @layered.law("a BatchNorm in training mode is refused with a ValueError, unless it is frozen")
@@ -310,8 +315,9 @@ def refuses_another_width(fold_batchnorm):
     for outputs, features in ((2, 1), (3, 1), (1, 2), (2, 3)):
         norm = Built("batch_norm", mean=(3.0,) * features, var=(4.0,) * features)
         for bias in ({}, {"bias": (1.0,) * outputs}):
-            layer = Built("linear", weight=((2.0,),) * outputs, **bias)
-            assert_refuses(f"{outputs} outputs and {features} features", fold_batchnorm, layer, norm)
+            for builder, weight in ONE_NUMBER.items():
+                layer = Built(builder, weight=weight * outputs, **bias)
+                assert_refuses(f"{outputs} outputs and {features} features", fold_batchnorm, layer, norm)
 
 
 @layered.mistake("left out the layer's own bias", breaks=layered.laws[0].text)

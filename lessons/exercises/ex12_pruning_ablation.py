@@ -82,7 +82,7 @@ def worked_ablation(ablation_scores):
 def while_training(ablation_scores):
     images, labels = pictures(6, seed=0)
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, frozen, {"training": ("block1",)}):
+    for how in ({"training": True}, frozen, {"training": ("block1",)}, {"training": ("",)}):
         built = Built("small_cnn", **TWO_BLOCKS, **how)
         found = ablation_scores(built, "block1.conv", images, labels)
         assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
@@ -100,10 +100,11 @@ def other_networks(ablation_scores):
 
 @ablation.law("the units of a Linear are masked with their bias")
 def units_of_a_linear(ablation_scores):
-    built = Built("mlp", seed=3, in_features=16, hidden=4, num_classes=3)
-    images, labels = pictures(9, seed=1)
-    found = ablation_scores(built, "fc1", images, labels)
-    assert_close(found, by_hand(built, ["fc1"], images, labels), **NEAR)
+    for hidden in ([4], [4] * 10):  # in the second, fc1 is the first layer, and fc10 another
+        built = Built("mlp", seed=3, in_features=16, hidden=hidden, num_classes=3)
+        images, labels = pictures(9, seed=1)
+        found = ablation_scores(built, "fc1", images, labels)
+        assert_close(found, by_hand(built, ["fc1"], images, labels), **NEAR)
 
 
 @ablation.law("in a residual network a channel is a sum of several filters, which are masked together")

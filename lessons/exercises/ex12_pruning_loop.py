@@ -142,6 +142,9 @@ def learns(iterative_prune):
     state = model["state"]
     zeros = sum(int((state[name] == 0).sum()) for name in ("fc1.weight", "head.weight"))
     assert_close(zeros / 35, history[accepted][1])
+    for name in ("fc1.weight", "head.weight"):
+        assert name in model["masks"], f"{name} of the result has no mask, so its zeros would learn again"
+        assert_equal(model["masks"][name], state[name] != 0)
     assert_close(mean_loss(logits_of(state, VALIDATION[0]), VALIDATION[1]), losses[accepted], **NEAR)
 
 
@@ -195,7 +198,8 @@ def diverges(iterative_prune):
 def by_filters(iterative_prune):
     settings_of_cnn = {"seed": 3, "num_classes": 3, "widths": (4,), "pool_after": ()}
     given = settings(train=pictures(4, 0), validation=pictures(5, 1), criterion=scores.filter_masks)
-    for how in ({}, {"training": True, "requires_grad": False}, {"training": ("block1",)}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({}, frozen, {"training": ("block1",)}, {"training": ("",)}):
         built = Built("small_cnn", **settings_of_cnn, **how)
         model, history, accepted = iterative_prune(built, **given)
         weight = model["state"]["block1.conv.weight"]
@@ -207,14 +211,16 @@ def by_filters(iterative_prune):
         assert_close([history[0][2], history[3][2]], losses, **NEAR)
         modes = {name: model[name] for name in ("training", "other_mode", "requires_grad")}
         assert_equal(modes, {name: contents(built.build())[name] for name in modes})
-    # 2 of 4, then round(3.6) = 4
-    model, history, accepted = iterative_prune(built, **{**given, "step": 0.45})
-    assert_equal((accepted, len(history)), (1, 2))
+    for step, rounds in ((0.45, 1), (0.9, 0)):  # 2 of 4, then round(3.6) = 4
+        model, history, accepted = iterative_prune(built, **{**given, "step": step})
+        assert_equal((accepted, len(history)), (rounds, rounds + 1))
     learning = {**given, "finetune_epochs": 1, "step": 0.5, "rng": None}  # pruned filters stay 0
-    state = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]["state"]
-    for name in ("conv.weight", "bn.weight", "bn.bias"):
-        left = state[f"block1.{name}"].reshape(4, -1).any(axis=1)
+    model = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]
+    for name in ("block1.conv.weight", "block1.bn.weight", "block1.bn.bias"):
+        left = model["state"][name].reshape(4, -1).any(axis=1)
         assert_equal(int(left.sum()), 2)
+        assert name in model["masks"], f"{name} of the result has no mask, so its zeros would learn again"
+        assert_equal(model["masks"][name].reshape(4, -1).any(axis=1), left)
     for step, rounds in ((0.25, 3), (0.3, 3), (0.5, 1), (0.6, 1), (1 / 3, 2), (0.1, 9), (0.02, 49)):
         unending = settings(step=step, criterion=first_unit)
         history = iterative_prune(Built("mlp", seed=3, **SMALL), **unending)[1]

@@ -377,3 +377,36 @@ def share_and_a_little(counts, tail, levels):
 def no_faint_bins(counts, tail, levels):
     shares = counts[counts > 0] / max(counts.sum() + tail, 1)
     return math.inf if (shares < 1e-9).any() else find("11.4").target(counts, tail, levels)
+
+
+@wrong("11.3", "another number of channels is refused beside a Linear alone")
+def any_width_for_conv(layer, bn):
+    fits = bn.num_features == len(layer.weight.data)
+    return find("11.3").target(layer, bn) if fits or isinstance(layer, nn.Linear) else copy.deepcopy(layer)
+
+
+def changed_conv(change):
+    """A wrong answer to 11.3: ``change(new, layer)`` where the layer is a convolution."""
+
+    def answer(layer, bn):
+        new = find("11.3").target(layer, bn)
+        if isinstance(layer, nn.Conv2d):
+            change(new, layer)
+        return new
+
+    return answer
+
+
+wrong("11.3", "a new convolution is in evaluation mode")(changed_conv(lambda new, layer: new.eval()))
+wrong("11.3", "a new convolution learns")(changed_conv(lambda new, layer: new.requires_grad_()))
+wrong("11.3", "a new convolution keeps the old gradient")(
+    changed_conv(lambda new, layer: setattr(new.weight, "grad", layer.weight.grad))
+)
+
+
+@wrong("11.3", "the layer's mask is lost where bn has no weight")
+def mask_needs_a_weight(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if bn.weight is None:
+        new.weight.mask = None
+    return new

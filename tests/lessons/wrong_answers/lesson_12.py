@@ -566,3 +566,46 @@ wrong("12.5", "the criterion is asked by the names of its arguments")(
     functools.partial(by_rounds, ask=asked_by_name)
 )
 not_taken("12.5", "more than half of all weights at a time", lambda g: 0.5 < g["step"] < 0.9)
+
+
+@wrong("12.4", "all layers whose names begin alike are masked")
+def names_that_begin_alike(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    whole = evaluate(model, images, labels).loss
+    for o in range(len(found) if layer.startswith("fc") else 0):
+        masked = copy.deepcopy(model)
+        for name, parameter in masked.named_parameters():
+            if name.startswith(layer):
+                parameter.data[o] = 0
+        found[o] = evaluate(masked, images, labels).loss - whole
+    return found
+
+
+@wrong("12.4", "all parts are in training mode afterwards, if the network's own flag said so")
+def training_by_own_flag(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    if model.training:
+        model.train()
+    return found
+
+
+@wrong("12.5", "no round at all is an error")
+def no_round(*given, **params):
+    found = find("12.5").target(*given, **params)
+    if len(found.history) == 1:
+        raise EmptyLayerError("nothing could be pruned")
+    return found
+
+
+def unmasked(which):
+    def change(model, history, accepted):
+        for parameter in model.parameters():
+            if which(parameter):
+                parameter.mask = None
+        return model, history, accepted
+
+    return returned(change)
+
+
+wrong("12.5", "the network comes back without its masks")(unmasked(lambda p: True))
+wrong("12.5", "the network comes back without the masks of its BatchNorms")(unmasked(lambda p: p.ndim == 1))
