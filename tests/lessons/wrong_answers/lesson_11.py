@@ -410,3 +410,12 @@ def mask_needs_a_weight(layer, bn):
     if bn.weight is None:
         new.weight.mask = None
     return new
+
+
+@wrong("11.2", "the variance is moved by eps before it is refused")
+def moved_before_refused(weight, bias, mean, var, *more, **rows):
+    try:
+        return find("11.2").target(weight, bias, mean, var, *more, **rows)
+    except ValueError:
+        var += 1.0
+        raise
