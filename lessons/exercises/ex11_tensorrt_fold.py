@@ -79,7 +79,8 @@ def defaults(folded, layer, has_gamma, has_beta):
 @fold.law("the new weight has the shape of the old one, for filters of any shape")
 @given(weight=arrays((2, 3, 2, 1)), mean=arrays((2,)))
 def any_shape(folded, weight, mean):
-    new_weight, new_bias = folded(weight, None, mean, np.array([1.0, 4.0]), eps=0.0)
+    by_columns = np.asfortranarray(weight)  # in memory
+    new_weight, new_bias = folded(by_columns, None, mean, np.array([1.0, 4.0]), eps=0.0)
     assert_equal((new_weight.shape, new_bias.shape), ((2, 3, 2, 1), (2,)))
     assert_close(new_weight, np.stack([weight[0], weight[1] / 2]))
     for shape in ((2,), (2, 2), (2, 2, 2), (2, 2, 2, 2, 2)):
@@ -89,7 +90,7 @@ def any_shape(folded, weight, mean):
 
 @fold.law("the new weight and the new bias have the old weight's dtype")
 def folded_in_the_weights_dtype(fold):
-    for dtype in (np.float32, np.float64):
+    for dtype in (np.float16, np.float32, np.float64):
         weight, ones = np.ones((2, 3), dtype), np.ones(2)
         for value in fold(weight, ones, ones, ones, ones, ones):
             assert_dtype(value, dtype)
@@ -110,15 +111,22 @@ def deviation_in_float64(fold):
     factor = float(gamma[0]) / (float(var[0]) + 1e-3) ** 0.5
     assert_close(weight, [[1.7 * factor]], rtol=1e-12)
     assert_close(bias, [float(beta[0]) + factor * (float(own[0]) - float(mean[0]))], rtol=1e-12)
+    var = np.array([-0.9], np.float32)  # 2e-8 above -0.9
+    weight, _ = fold(np.ones((1, 1)), None, mean, var, eps=0.9)
+    assert_close(weight, [[1 / (float(var[0]) + 0.9) ** 0.5]])
 
 
-@fold.law("var + eps not above 0 is refused with a ValueError; var = 0 with eps above 0 is allowed")
+@fold.law("var + eps not above 0 is refused with a ValueError; a sum above 0 is allowed, however small")
 def refuses_no_deviation(fold):
     one = np.ones(2)
     for var in ((0.0, 1.0), (1.0, -1.0), (1.0, np.nan)):
         assert_refuses(f"var = {var}", fold, np.ones((2, 3)), None, one, np.array(var), one, one, 0.0)
     weight, _ = fold(np.ones((2, 1)), None, one, np.array([0.0, 0.75]), one, one, 0.25)
     assert_close(weight, [[2.0], [1.0]])
+    weight, _ = fold(np.ones((2, 1)), None, one, np.array([-0.25, 0.0]), one, one, 0.5)
+    assert_close(weight, [[2.0], [2.0**0.5]])
+    weight, _ = fold(np.ones((2, 1)), None, one, np.array([1e-18, 1.0]), one, one, 0.0)
+    assert_close(weight, [[1e9], [1.0]])
 
 
 @fold.mistake("used the variance instead of the deviation, its root", breaks=fold.laws[0].text)
@@ -171,6 +179,7 @@ layered = Exercise(
 )
 
 NEAR = {"rtol": 1e-5, "atol": 1e-6}
+ONE_NUMBER = {"linear": ((2.0,),), "conv2d": ((((2.0,),),),)}  # the weight of each kind of layer
 
 
 def rows(array):
@@ -187,7 +196,7 @@ def pairs_of_layers(draw):
     bias = draw(st.one_of(st.none(), row))
     settings = {"weight": rows(draw(arrays(shape))), "bias": bias}
     if len(shape) == 4:
-        settings |= draw(st.sampled_from([{}, {"stride": 2}, {"padding": 1}]))
+        settings |= draw(st.sampled_from([{}, {"stride": 2}, {"padding": 1}, {"groups": outputs}]))
     layer = Built("linear" if len(shape) == 2 else "conv2d", **settings)
     norm = {"mean": draw(row), "var": rows(draw(arrays((outputs,), low=0.25, high=4)))}
     norm |= {"weight": draw(row), "bias": draw(row)} if draw(st.booleans()) else {}
@@ -234,18 +243,19 @@ def filter_by_filter(fold_batchnorm, pair):
         assert_close(state["bias"][o], gamma / deviation * (bias - norm["mean"][o]) + beta, **NEAR)
 
 
-@layered.law("stride, padding, groups, mode and dtype are those of the given layer")
+@layered.law("stride, padding, dilation, groups, mode and dtype are those of the given layer")
 @given(pair=pairs_of_layers(), groups=st.sampled_from([1, 2]))
 def same_settings(fold_batchnorm, pair, groups):
     layer, norm = pair
     one = Built("batch_norm", mean=(3.0,), var=(4.0,))
     if groups == 2:
-        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2)
+        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2, dilation=3)
         norm = Built("batch_norm", mean=(1.0, 2.0), var=(1.0, 1.0))
     found, twin = fold_batchnorm(layer, norm), layer.build()
     assert_equal(found["layers"], repr(twin).replace(", bias=False", ""))
     assert_equal((found["training"], found["requires_grad"]), (False, ["weight", "bias"]))
     wide = fold_batchnorm(Built("linear", weight=((2.0,),), dtype="float64"), one)
+    assert_close(wide["state"]["weight"], [[2 / (4 + 1e-5) ** 0.5]], rtol=1e-12)
     for name in ("weight", "bias"):
         assert_dtype(found["state"][name], np.float32)
         assert_dtype(wide["state"][name], np.float64)
@@ -256,11 +266,12 @@ def same_settings(fold_batchnorm, pair, groups):
 )
 def a_new_layer(fold_batchnorm):
     for training in (False, True):
-        layer = Built("linear", weight=((2.0,),), bias=(1.0,), training=training)
-        found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
-        assert not found["given"], "the answer is the layer that was given, with other numbers"
-        assert_equal(found["training"], training)
-        assert not found["grads"], "a gradient of the old numbers is left in the new layer"
+        for builder, weight in ONE_NUMBER.items():
+            layer = Built(builder, weight=weight, bias=(1.0,), training=training)
+            found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+            assert not found["given"], "the answer is the layer that was given, with other numbers"
+            assert_equal(found["training"], training)
+            assert not found["grads"], "a gradient of the old numbers is left in the new layer"
 
 
 @layered.law(
@@ -275,13 +286,17 @@ def frozen_and_masked(fold_batchnorm):
         names = ["weight", "bias"] if learns else []
         assert_equal((found["requires_grad"], list(found["masks"])), (names, ["weight"]))
         assert_equal(found["masks"]["weight"], np.array(numbers["mask"]))
+        assert_close(found["state"]["bias"], [-1.5, -2.0], **NEAR)  # as without masks
+        plain = Built("batch_norm", mean=norm["mean"], var=norm["var"])
+        assert_equal(fold_batchnorm(layer, plain)["masks"]["weight"], np.array(numbers["mask"]))
     whole = Built("linear", weight=((1.0, 3.0), (2.0, 4.0)))
     found = fold_batchnorm(whole, Built("batch_norm", mask=(True, False), **norm))  # a weight of bn is pruned
     assert_equal(found["masks"]["weight"], np.array([[True, True], [False, False]]))
     for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
-        layer = Built("linear", weight=((2.0,),), bias=(1.0,), requires_grad=(path,))
-        found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
-        assert_equal(found["requires_grad"], names)
+        for builder, weight in ONE_NUMBER.items():
+            layer = Built(builder, weight=weight, bias=(1.0,), requires_grad=(path,))
+            found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
+            assert_equal(found["requires_grad"], names)
 
 
 @layered.law("a BatchNorm in training mode is refused with a ValueError, unless it is frozen")
@@ -290,16 +305,19 @@ def refuses_training(fold_batchnorm):
     for training in (False, True):  # whatever the layer's mode is
         layer = Built("linear", weight=((2.0,),), bias=(1.0,), training=training)
         assert_refuses("a BatchNorm in training", fold_batchnorm, layer, Built("batch_norm", **norm))
-        frozen = fold_batchnorm(layer, Built("batch_norm", frozen=True, **norm))
-        assert_close(frozen["state"]["bias"], [-1.0], **NEAR)
+        for mode in (False, True):
+            frozen = Built("batch_norm", frozen=True, **{**norm, "training": mode})
+            assert_close(fold_batchnorm(layer, frozen)["state"]["bias"], [-1.0], **NEAR)
 
 
 @layered.law("a BatchNorm with another number of channels is refused with a ValueError")
 def refuses_another_width(fold_batchnorm):
-    norm = Built("batch_norm", mean=(3.0,), var=(4.0,))
-    for outputs in (2, 3):
-        layer = Built("linear", weight=((2.0,),) * outputs, bias=(1.0,) * outputs)
-        assert_refuses(f"{outputs} outputs and 1 feature", fold_batchnorm, layer, norm)
+    for outputs, features in ((2, 1), (3, 1), (1, 2), (2, 3)):
+        norm = Built("batch_norm", mean=(3.0,) * features, var=(4.0,) * features)
+        for bias in ({}, {"bias": (1.0,) * outputs}):
+            for builder, weight in ONE_NUMBER.items():
+                layer = Built(builder, weight=weight * outputs, **bias)
+                assert_refuses(f"{outputs} outputs and {features} features", fold_batchnorm, layer, norm)
 
 
 @layered.mistake("left out the layer's own bias", breaks=layered.laws[0].text)
@@ -331,7 +349,7 @@ def in_place(layer, bn):
 
 @layered.mistake(
     "made a new layer with the default stride and padding",
-    breaks="stride, padding, groups, mode and dtype are those of the given layer",
+    breaks="stride, padding, dilation, groups, mode and dtype are those of the given layer",
 )
 def usual_settings(layer, bn):
     folded = fuse.fold_batchnorm(layer, bn)

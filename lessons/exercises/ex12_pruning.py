@@ -3,6 +3,7 @@
 Other modules have the exercises with a model: ablation, and the loop of pruning and learning.
 """
 
+import math
 import statistics
 
 import numpy as np
@@ -47,6 +48,7 @@ def worked_norms(filter_norms):
     assert_close(filter_norms(weight, order=2), [5.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 2)), [7.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 1, 2), 2), [5.0, 1.0])
+    assert_close(filter_norms(weight.reshape(2, 1, 1, 1, 2)), [7.0, 1.0])
     assert_close(filter_norms(np.asfortranarray(weight.reshape(2, 2))), [7.0, 1.0])  # column by column
 
 
@@ -59,12 +61,12 @@ def norms_of_layers(filter_norms):
         assert_close(filter_norms(layer, order=2), [5.0, 1.0])
 
 
-@norms.law("there is one norm for each filter, and it depends on that filter alone")
-@given(weight=weights, order=orders)
+@norms.law("there is one norm for each filter, and it is that of all weights of the filter, in one row")
+@given(weight=st.one_of(weights, weights.map(lambda w: w[..., 0])), order=orders)
 def one_for_each(filter_norms, weight, order):
-    together = filter_norms(weight, order=order)
-    alone = [filter_norms(weight[o : o + 1], order=order)[0] for o in range(len(weight))]
-    assert_close(together, alone)
+    rows = weight.reshape(len(weight), -1).tolist()
+    expected = [sum(map(abs, row)) if order == 1 else math.hypot(*row) for row in rows]
+    assert_close(filter_norms(weight, order=order), expected)
 
 
 @norms.law("twice the weights, with any signs, have twice the norm")
@@ -90,13 +92,14 @@ def summed_in_float64(norms):
         found = norms(np.array([[large, 1.0]], np.float32), order)
         assert_dtype(found, np.float64)
         assert_close(found, [(2.0**24 + 1) ** (1 / order)], rtol=1e-12)
-    assert_close(norms(np.array([[3e30, 4e30]], np.float32), 2), [5e30], rtol=1e-6)
+    for tiny, dtype in ((1e30, np.float32), (1e-30, np.float32), (100, np.float16)):
+        assert_close(norms(np.array([[3, 4]], dtype) * dtype(tiny), 2), [5 * tiny], rtol=1e-6, atol=0)
     assert_close(norms(np.array([[-128, 1]], np.int8)), [129.0])  # in int8, |-128| is -128
 
 
 @norms.law("an order that is neither 1 nor 2 is refused with a ValueError")
 def refuses_another_order(filter_norms):
-    for order in (0, 3, None):
+    for order in (0, 3, -1, 1.5, math.inf, None):
         assert_refuses(f"order {order}", filter_norms, np.ones((2, 3)), order=order)
 
 
@@ -143,12 +146,14 @@ score_rows = arrays(st.integers(2, 9).map(lambda n: (n,)), low=0, high=3)
 @mask.law("of scores 6, 2, 4, 8, amount 0.5 prunes 2 and 4; with s = 1 only 8 stays, above mean + std")
 def worked_masks(filter_mask):
     scores = np.array([6.0, 2.0, 4.0, 8.0])  # mean 5, std sqrt(5) = 2.236
-    assert_equal(filter_mask(scores, amount=0.5), np.array([True, False, False, True]))
+    assert_equal(filter_mask(scores, 0.5), np.array([True, False, False, True]))
+    assert_equal(filter_mask(scores.tolist(), amount=0.5), np.array([True, False, False, True]))
     assert_equal(filter_mask(scores, s=1.0), np.array([False, False, False, True]))
     assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
     assert_equal(filter_mask(scores, amount=1), np.array([True, False, True, True]))  # one filter
     assert_equal(filter_mask(np.array([1.0, 3.0]), s=-1.0), np.array([False, True]))  # 1 is not above 1
-    below_zero, near = np.array([-3.0, 1.0, 2.0]), np.array([1 + 1e-9, 1.0, 2.0])
+    assert_equal(filter_mask(scores, amount=np.int64(2)), np.array([True, False, False, True]))
+    below_zero, near = np.array([-3.0, 1.0, 2.0]), np.array([1 + 1e-12, 1.0, 2.0])
     assert_equal(filter_mask(below_zero, amount=1), np.array([False, True, True]))
     assert_equal(filter_mask(below_zero, s=0.0), np.array([False, True, True]))
     assert_equal(filter_mask(near, amount=1), np.array([True, False, True]))  # a tie in float32
@@ -156,6 +161,7 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(np.array([3.0, 2.0, 1.0]), s=0.0), np.array([True, False, False]))
     whole = np.array([2**53 + 1, 2**53, 2**53 + 4])  # the first two are equal in float64
     assert_equal(filter_mask(whole, amount=1), np.array([False, True, True]))
+    assert_equal(filter_mask(np.array([2, 0, 1], np.uint8), amount=1), np.array([True, False, True]))
     narrow = np.array([1 + 2**-23, 1 + 2**-22], np.float32)  # in float32 their mean is the second
     assert_equal(filter_mask(narrow, s=0.0), np.array([False, True]))
     assert_dtype(filter_mask(scores, amount=0.5), bool)
@@ -185,11 +191,12 @@ def above_the_threshold(filter_mask, scores, s):
 @mask.law("a call with neither amount nor s, or with both, is refused with a ValueError")
 def refuses_none_and_both(filter_mask):
     assert_refuses("neither amount nor s", filter_mask, np.array([1.0, 2.0]))
-    assert_refuses("both amount and s", filter_mask, np.array([1.0, 2.0]), amount=0.5, s=0.0)
+    for amount, s in ((0.5, 1.0), (0.5, 0.0), (0, 1.0), (0.0, 0.0)):
+        assert_refuses("both amount and s", filter_mask, np.array([1.0, 2.0]), amount=amount, s=s)
 
 
 @mask.law("among equal scores, the first filters are pruned")
-@given(count=st.integers(2, 40), amount=shares)
+@given(count=st.integers(2, 70), amount=shares)
 def ties(filter_mask, count, amount):
     pruned = round(amount * count)
     assume(pruned < count)
@@ -210,9 +217,13 @@ def nested(filter_mask, scores, amounts):
 
 
 @mask.law("a mask that would keep nothing is refused with an EmptyLayerError")
-@given(scores=score_rows, way=st.sampled_from(["share", "number", "s"]))
+@given(scores=score_rows, way=st.sampled_from(["share", "rounded share", "number", "s", "equal scores"]))
 def refuses_to_empty(filter_mask, scores, way):
-    asked = {"share": {"amount": 1.0}, "number": {"amount": len(scores)}, "s": {"s": 10.0}}[way]
+    if way == "equal scores":  # none is above the mean
+        scores = np.full(len(scores), 0.75)
+    asked = {"share": {"amount": 1.0}, "number": {"amount": len(scores)}, "s": {"s": 10.0}}
+    asked |= {"rounded share": {"amount": 1 - 0.4 / len(scores)}, "equal scores": {"s": -1.0}}
+    asked = asked[way]
     refuses_all(f"{len(scores)} filters, {asked},", filter_mask, scores, **asked)
 
 
@@ -375,12 +386,20 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
     for names in (("strong", "faint"), ("faint", "strong")):  # whichever comes first
         ordered = {name: faint[name] for name in names}
         refuses_all("half of a strong and a faint layer", joint_magnitude_masks, ordered, 0.5)
-    refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, 1.0)
+    for everything in (1.0, a.size):
+        refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, everything)
+
+
+@joint.law("the only weight of a layer is not pruned either, whichever of four layers has it")
+def refuses_a_single_weight(joint_magnitude_masks):
+    for name in "abcd":
+        four = {other: np.array([1.0] if other == name else [2.0, 2.0]) for other in "abcd"}
+        refuses_all(f"one weight of four layers, that of {name},", joint_magnitude_masks, four, 1)
 
 
 @joint.law("a dict of one array is allowed, and an empty dict is refused with a ValueError")
 def one_and_none(joint_magnitude_masks):
-    found = joint_magnitude_masks({"a": np.array([3.0, 1.0, -2.0])}, 2)
+    found = joint_magnitude_masks({"a": np.array([3.0, 1.0, -2.0])}, np.int64(2))
     assert_equal(found["a"], np.array([True, False, False]))
     four = {name: np.full((1, 2, 1), 1.0 + i) for i, name in enumerate("dbca")}
     found = joint_magnitude_masks(four, 1)

@@ -73,15 +73,16 @@ def by_hand(built, layers, images, labels):
 )
 def worked_ablation(ablation_scores):
     built, (images, labels) = Built("small_cnn", **TWO_BLOCKS), pictures(6, seed=0)
-    found = ablation_scores(built, "block1.conv", images, labels)
-    assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
+    expected = by_hand(built, ["block1.conv", "block1.bn"], images, labels)
+    assert_close(ablation_scores(built, "block1.conv", images, labels), expected, **NEAR)
+    assert_close(ablation_scores(built, "block1.conv", images, labels.tolist()), expected, **NEAR)
 
 
 @ablation.law("losses are measured in evaluation mode; the network, its mode and its gradients do not change")
 def while_training(ablation_scores):
     images, labels = pictures(6, seed=0)
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, frozen, {"training": ("block1",)}):
+    for how in ({"training": True}, frozen, {"training": ("block1",)}, {"training": ("",)}):
         built = Built("small_cnn", **TWO_BLOCKS, **how)
         found = ablation_scores(built, "block1.conv", images, labels)
         assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
@@ -89,7 +90,7 @@ def while_training(ablation_scores):
 
 @ablation.law("the scores are right for other layers, networks and numbers of images, also for 300")
 def other_networks(ablation_scores):
-    for block, widths, count in ((1, (2, 4), 1), (2, (5, 2), 20), (1, (2, 4), 300)):
+    for block, widths, count in ((1, (2, 4), 1), (2, (5, 2), 20), (1, (20, 2), 3), (1, (2, 4), 300)):
         built = Built("small_cnn", seed=4, num_classes=3, widths=widths, pool_after=())
         images, labels = pictures(count, seed=count)
         found = ablation_scores(built, f"block{block}.conv", images, labels)
@@ -99,10 +100,11 @@ def other_networks(ablation_scores):
 
 @ablation.law("the units of a Linear are masked with their bias")
 def units_of_a_linear(ablation_scores):
-    built = Built("mlp", seed=3, in_features=16, hidden=4, num_classes=3)
-    images, labels = pictures(9, seed=1)
-    found = ablation_scores(built, "fc1", images, labels)
-    assert_close(found, by_hand(built, ["fc1"], images, labels), **NEAR)
+    for hidden in ([4], [4] * 10):  # in the second, fc1 is the first layer, and fc10 another
+        built = Built("mlp", seed=3, in_features=16, hidden=hidden, num_classes=3)
+        images, labels = pictures(9, seed=1)
+        found = ablation_scores(built, "fc1", images, labels)
+        assert_close(found, by_hand(built, ["fc1"], images, labels), **NEAR)
 
 
 @ablation.law("in a residual network a channel is a sum of several filters, which are masked together")
@@ -117,13 +119,16 @@ def residual_partners(ablation_scores):
 @ablation.law("a layer whose filters cannot be masked is refused with a ValueError")
 def refuses_layers(ablation_scores):
     built = Built("small_cnn", **TWO_BLOCKS, training=True)  # which it stays
-    for layer in ("head", "block7.conv"):
+    for layer in ("head", "block7.conv", "block1.bn"):
         assert_refuses(f"the layer {layer!r}", ablation_scores, built, layer, *pictures(2, seed=0))
+    single = Built("linear", weight=np.ones((3, 2)).tolist())  # the first layer is the last
+    assert_refuses("a network of one layer", ablation_scores, single, "", *pictures(2, seed=0, shape=(2,)))
 
 
 @ablation.law("the result is float64, with one number for each filter")
 def wide_scores(ablation_scores):
     found = ablation_scores(Built("small_cnn", **TWO_BLOCKS), "block2.conv", *pictures(2, seed=0))
+    assert isinstance(found, np.ndarray), f"the scores must be an array, not a {type(found).__name__}"
     assert_equal(np.shape(found), (2,))
     assert_dtype(found, np.float64)
 

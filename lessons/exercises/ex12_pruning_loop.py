@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.exercises.ex12_pruning_ablation import NEAR, mean_loss, pictures
-from minidl.classroom.builders import Built
+from minidl.classroom.builders import Built, contents
 from minidl.classroom.compare import assert_close, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.compress import masks, prune, scores
@@ -99,6 +99,7 @@ def is_right(found, rows, budget, step):
 def worked_loop(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     found = iterative_prune(built, **settings())
+    assert isinstance(found[1], list), f"the history must be a list, not a {type(found[1]).__name__}"
     is_right(found, rows_without_learning(built, 0.25), 9.0, 0.25)
     assert_close([row[1] for row in found[1]], [0, 9 / 35, 18 / 35, 26 / 35])  # round(8.75), ...
     single = Built("linear", weight=((0.1, 0.0, 0.2, 0.3), (0.0, -0.4, 0.0, 0.5), (0.6, 0.7, 0.8, -0.9)))
@@ -141,6 +142,9 @@ def learns(iterative_prune):
     state = model["state"]
     zeros = sum(int((state[name] == 0).sum()) for name in ("fc1.weight", "head.weight"))
     assert_close(zeros / 35, history[accepted][1])
+    for name in ("fc1.weight", "head.weight"):
+        assert name in model["masks"], f"{name} of the result has no mask, so its zeros would learn again"
+        assert_equal(model["masks"][name], state[name] != 0)
     assert_close(mean_loss(logits_of(state, VALIDATION[0]), VALIDATION[1]), losses[accepted], **NEAR)
 
 
@@ -180,12 +184,13 @@ def as_fit_learns(iterative_prune):
         assert_close(found[1:4], expected, rtol=1e-4, atol=1e-6)
 
 
-@loop.law("if finetuning diverges, the row has a loss of NaN, and the loop ends")
+@loop.law("if finetuning diverges, the row has a loss and an accuracy of NaN, and the loop ends")
 def diverges(iterative_prune):
     built = Built("mlp", seed=3, **SMALL)
     with np.errstate(all="ignore"):
         model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, lr=1e30))
-    assert_equal((accepted, len(history), bool(np.isnan(history[1][2]))), (0, 2, True))
+    assert_equal((accepted, len(history)), (0, 2))
+    assert_equal([bool(np.isnan(number)) for number in history[1]], [False, False, True, True])
     assert_close(model["state"]["head.weight"], built.build().head.weight.data)
 
 
@@ -193,29 +198,37 @@ def diverges(iterative_prune):
 def by_filters(iterative_prune):
     settings_of_cnn = {"seed": 3, "num_classes": 3, "widths": (4,), "pool_after": ()}
     given = settings(train=pictures(4, 0), validation=pictures(5, 1), criterion=scores.filter_masks)
-    for how in ({}, {"training": True, "requires_grad": False}, {"training": ("block1",)}):
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({}, frozen, {"training": ("block1",)}, {"training": ("",)}):
         built = Built("small_cnn", **settings_of_cnn, **how)
         model, history, accepted = iterative_prune(built, **given)
         weight = model["state"]["block1.conv.weight"]
         assert_equal((int(weight.any(axis=(1, 2, 3)).sum()), accepted, len(history)), (1, 3, 4))
         x, labels = given["validation"]
-        assert_close(history[0][2], mean_loss(built.build().eval()(x).data, labels), **NEAR)
-    # 2 of 4, then round(3.6) = 4
-    model, history, accepted = iterative_prune(built, **{**given, "step": 0.45})
-    assert_equal((accepted, len(history)), (1, 2))
+        whole, left = built.build().eval(), built.build().eval()
+        left.load_state_dict(model["state"])
+        losses = [mean_loss(network(x).data, labels) for network in (whole, left)]
+        assert_close([history[0][2], history[3][2]], losses, **NEAR)
+        modes = {name: model[name] for name in ("training", "other_mode", "requires_grad")}
+        assert_equal(modes, {name: contents(built.build())[name] for name in modes})
+    for step, rounds in ((0.45, 1), (0.9, 0)):  # 2 of 4, then round(3.6) = 4
+        model, history, accepted = iterative_prune(built, **{**given, "step": step})
+        assert_equal((accepted, len(history)), (rounds, rounds + 1))
     learning = {**given, "finetune_epochs": 1, "step": 0.5, "rng": None}  # pruned filters stay 0
-    state = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]["state"]
-    for name in ("conv.weight", "bn.weight", "bn.bias"):
-        left = state[f"block1.{name}"].reshape(4, -1).any(axis=1)
+    model = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]
+    for name in ("block1.conv.weight", "block1.bn.weight", "block1.bn.bias"):
+        left = model["state"][name].reshape(4, -1).any(axis=1)
         assert_equal(int(left.sum()), 2)
-    for step, amounts in ((0.25, [0, 0.25, 0.5, 0.75]), (0.3, [0, 0.3, 0.6, 0.9]), (0.5, [0, 0.5])):
+        assert name in model["masks"], f"{name} of the result has no mask, so its zeros would learn again"
+        assert_equal(model["masks"][name].reshape(4, -1).any(axis=1), left)
+    for step, rounds in ((0.25, 3), (0.3, 3), (0.5, 1), (0.6, 1), (1 / 3, 2), (0.1, 9), (0.02, 49)):
         unending = settings(step=step, criterion=first_unit)
         history = iterative_prune(Built("mlp", seed=3, **SMALL), **unending)[1]
-        assert_close([row[0] for row in history], amounts)
+        assert_close([row[0] for row in history], [k * step for k in range(rounds + 1)])
 
 
-def first_unit(model, amount):
-    """A criterion that never finds a layer empty: it prunes the first unit, whatever the amount is."""
+def first_unit(network, share):
+    """A criterion that never finds a layer empty: it prunes the first unit, whatever the share is."""
     return {"fc1": np.arange(SMALL["hidden"]) > 0}
 
 
@@ -231,7 +244,7 @@ def refuses(iterative_prune):
     assert_refuses("a criterion that gives no masks", iterative_prune, built, **settings(criterion=no_masks))
 
 
-def no_masks(model, amount):
+def no_masks(network, share):
     return {}
 
 
@@ -336,7 +349,7 @@ def at_most(*given, **params):
 
 @loop.mistake(
     "stopped only if loss >= max_allowed_loss, which is false for NaN",
-    breaks="if finetuning diverges, the row has a loss of NaN, and the loop ends",
+    breaks="if finetuning diverges, the row has a loss and an accuracy of NaN, and the loop ends",
 )
 def nan_goes_on(*given, **params):
     networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: loss >= budget)

@@ -26,10 +26,12 @@ def linear(weight: Any, bias: Any = None, mask: Any = None, dtype: str = "float3
     return with_numbers(Linear(weight.shape[1], len(weight), bias is not None), weight, bias, mask)
 
 
-def conv2d(weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, groups: int = 1) -> Conv2d:
+def conv2d(
+    weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Conv2d:
     """A Conv2d with this weight (out, in/groups, kh, kw) and this bias (out,)."""
     weight = np.array(weight, np.float32)
-    sizes = weight.shape[1] * groups, len(weight), weight.shape[2:], stride, padding
+    sizes = weight.shape[1] * groups, len(weight), weight.shape[2:], stride, padding, dilation
     return with_numbers(Conv2d(*sizes, groups=groups, bias=bias is not None), weight, bias)
 
 

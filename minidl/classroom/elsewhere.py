@@ -262,7 +262,7 @@ class ElsewhereFunction(Answerer):
             raise Ended(f"the law itself fails, which is no fault of yours: it gives {error}") from None
         reply = self.process.exchange(message, values)
         with self.process.nothing_else():
-            before, after = self.inputs(reply["same"], message)
+            self.given = self.inputs(reply["same"], message)
             raised = error_of(reply["raised"]) if "raised" in reply else None
             noted = [(str(told["text"]), class_of(told["classes"], Warning)) for told in reply["warnings"]]
             wrong, answer = reply.get("wrong"), reply.get("answer")
@@ -274,7 +274,7 @@ class ElsewhereFunction(Answerer):
             raise raised
         require(wrong is None, str(wrong), WrongAnswer)
         self.check_form(answer)
-        return answer, before, after
+        return answer, *self.given
 
     def place_of(self, error: BaseException) -> str:
         return getattr(error, "place", "")  # ``error_of`` has set it

@@ -84,6 +84,7 @@ class Answerer(ABC):
 
     name: str
     told: Told
+    given: tuple[tuple, tuple]  # the arguments of the last call before it, and the copy after it
 
     @abstractmethod
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
@@ -110,9 +111,8 @@ class Direct(Answerer):
         self.name = self.told.name
 
     def answer(self, arguments: tuple, params: dict) -> tuple[object, tuple, tuple]:
-        given, given_params = copy.deepcopy((arguments, params))
-        answer = self.answer_to(given, given_params)
-        return answer, (arguments, params), (given, given_params)
+        self.given = (arguments, params), copy.deepcopy((arguments, params))
+        return self.answer_to(*self.given[1]), *self.given
 
     def place_of(self, error: BaseException) -> str:
         return place(error, source_file(self.raw))

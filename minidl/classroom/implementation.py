@@ -86,14 +86,24 @@ class Implementation:
             if getattr(error, "ends_the_law", False):
                 raise
             if isinstance(error, Exception) and not isinstance(error, HypothesisException):
+                if isinstance(error, ValueError):  # a refusal; any other error is told as it is
+                    self.check_inputs(*self.answerer.given, error)
                 self.raised = error
                 raise
             # The function must not decide the result with an exit, or with a test library's "skip this case".
             raise WrongAnswer(f"{self.name} raised {type(error).__name__} instead of returning") from error
+        self.check_inputs(before, after)
+        return answer
+
+    def check_inputs(self, before: tuple, after: tuple, error: Exception | None = None) -> None:
+        """Raise WrongAnswer for a changed input. error: what the function raised, if it returned nothing."""
+        when = ""
+        if error:
+            at = self.answerer.place_of(error)
+            when = f", before it raised {type(error).__name__}: {error}" + (f"\nat {at}" if at else "")
         for which, was, now in self.inputs_to_keep(before, after):
             if not same(was, now, unchanged):
-                raise WrongAnswer(f"{self.name} changed its {which} from {short(was)} to {short(now)}")
-        return answer
+                raise WrongAnswer(f"{self.name} changed its {which} from {short(was)} to {short(now)}{when}")
 
     def inputs_to_keep(self, before: tuple[tuple, dict], after: tuple[tuple, dict]) -> list[tuple]:
         """The name, old value and new value of each input, without the arrays that a kernel must fill."""

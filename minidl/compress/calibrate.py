@@ -85,8 +85,8 @@ def coarser(counts: np.ndarray, halvings: int) -> np.ndarray:
     """The histogram over a range 2^halvings times as wide, with the same number of bins.
 
     In one halving, neighbours 2i and 2i + 1 are added and become bin i. The upper half of the bins is then 0.
-    counts: int64 (bins,), where bins is a power of two.  halvings: 0 or more, however large. Once all counts
-    are in bin 0, nothing changes any more. Returns int64 (bins,), without rounding.
+    counts: int64 (bins,), where bins is a power of two.  halvings: 0 to 2100, as many as two floats can be
+    apart. Once all counts are in bin 0, nothing changes any more. Returns int64 (bins,), without rounding.
 
     >>> coarser(np.array([1, 2, 3, 4]), halvings=1)
     array([3, 7, 0, 0])

@@ -63,7 +63,7 @@ def check_foldable(weight: Any, bias: Any, mean: Any, var: Any, gamma: Any, beta
     for name, row in {"mean": mean, "var": var, "bias": bias, "gamma": gamma, "beta": beta}.items():
         if row is not None or name in ("mean", "var"):
             check_array(name, row, len(weight), finite=False)
-    lowest = np.min(var) + check_number("eps", eps, 0)
+    lowest = float(np.min(var)) + check_number("eps", eps, 0)
     require(lowest > 0, f"var + eps must be above 0, got {lowest}")
 
 

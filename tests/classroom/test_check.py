@@ -69,6 +69,7 @@ def test_what_no_named_mistake_does_looks_like_nothing(course):
         ("return z.astype(object)", "stable_softmax returned an array of object; must be numbers"),
         ("return z[:, :2]", "yours has shape (1, 2), expected (1, 3)"),
         ("z -= z.max()\n    return z", "stable_softmax changed its input 0 from [["),
+        ("z -= 1\n    raise ValueError('no')", "before it raised ValueError: no\nat line"),
         ("return stable_softmax(z)", "stable_softmax raised RecursionError: maximum recursion depth"),
         ("return np.exp(y)", "stable_softmax raised NameError: name 'y' is not defined\nat line {line}: ret"),
         (

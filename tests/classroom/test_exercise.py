@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.classroom.compare import assert_close, assert_equal, assert_gradients
+from minidl.classroom.compare import assert_close, assert_equal, assert_gradients, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exercise_kinds import WrongAnswer
 from minidl.classroom.recognize import calls_of
@@ -308,6 +308,21 @@ def test_a_changed_input_is_named_with_both_values():
         return stable_softmax(z)
 
     assert failure(in_place) == "in_place changed its input 0 from [[0.]] to [[-1.]]"
+
+
+def test_an_input_that_is_changed_before_an_error_is_named_with_the_error():
+    exercise = Exercise("90.7", lambda x: None, points=1, hints=("refuse",))
+
+    @exercise.law("refused")
+    def refused(refuses):
+        assert_refuses("a zero", refuses, np.zeros(1))
+
+    def changes_and_refuses(x):
+        x += 1.0
+        raise ValueError("no zeros")
+
+    said = "changes_and_refuses changed its input 0 from [0.] to [1.], before it raised ValueError: no zeros"
+    assert failure(changes_and_refuses, "refused", exercise).startswith(said + "\nat line")
 
 
 def test_a_changed_parameter_is_named():

@@ -9,7 +9,7 @@ import numpy as np
 
 from lessons.exercises import find
 from minidl import nn
-from tests.lessons.wrong_answers.declare import not_taken, wrong
+from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
 
 
 @wrong("11.2", "the answer is in float64 for a float32 weight")
@@ -243,3 +243,179 @@ def no_bias_without_weight(layer, bn):
 @wrong("11.1", "eight halvings at most")
 def eight_halvings(counts, halvings):
     return find("11.1").target(counts, min(halvings, 8))
+
+
+@wrong("11.1", "the width of a new bin as a float, which ends at 2^1023")
+def float_widths(counts, halvings):
+    wider = np.zeros_like(counts)
+    np.add.at(wider, (np.arange(len(counts)) / 2.0**halvings).astype(int), counts)
+    return wider
+
+
+@wrong("11.1", "a shift by ten halvings at most")
+def ten_halvings(counts, halvings):
+    wider = np.zeros_like(counts)
+    np.add.at(wider, np.arange(len(counts)) >> min(halvings, 10), counts)
+    return wider
+
+
+def faint(given):
+    return np.min(np.asarray(given["var"], np.float64) + given["eps"]) < 1e-12
+
+
+not_taken("11.2", "a variance below 0", lambda g: np.min(g["var"]) < 0)
+not_taken("11.2", "a sum above 0 but below 1e-12", faint)
+not_taken("11.2", "a sum that is above 0 in float64 alone", lambda g: not np.min(g["var"] + g["eps"]) > 0)
+
+
+@wrong("11.2", "a float16 weight gives float32")
+def no_halves(weight, *rows, **more):
+    new = find("11.2").target(weight, *rows, **more)
+    return tuple(np.float32(part) for part in new) if weight.dtype == np.float16 else new
+
+
+@wrong("11.2", "the weight's rows are cut from memory as it lies")
+def weight_in_memory(weight, *rows, **more):
+    return find("11.2").target(weight.ravel(order="K").reshape(weight.shape), *rows, **more)
+
+
+def of_another_width(refused):
+    """A fold without the library's checks, which refuses only the widths for which ``refused`` is True."""
+
+    def answer(layer, bn):
+        if bn.num_features == len(layer.weight.data) or refused(layer, bn):
+            return find("11.3").target(layer, bn)
+        new = copy.deepcopy(layer)
+        bias = 0.0 if layer.bias is None else layer.bias.data
+        factor = 1 / np.sqrt(bn.running_var + bn.eps)
+        new.weight = nn.Parameter(layer.weight.data * factor.reshape(-1, *[1] * (layer.weight.ndim - 1)))
+        new.bias = nn.Parameter((bias - bn.running_mean) * factor)
+        return new
+
+    return answer
+
+
+wrong("11.3", "only a bn with fewer channels is refused")(
+    of_another_width(lambda layer, bn: bn.num_features < len(layer.weight.data))
+)
+wrong("11.3", "only beside a bias is a bn with other channels refused")(
+    of_another_width(lambda layer, bn: layer.bias is not None)
+)
+
+
+@wrong("11.3", "a grouped convolution keeps its weight")
+def groups_as_they_were(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if getattr(layer, "groups", 1) > 1:
+        new.weight.data = layer.weight.data.copy()
+    return new
+
+
+@wrong("11.3", "a new convolution without the dilation")
+def without_dilation(layer, bn):
+    folded = find("11.3").target(layer, bn)
+    if not isinstance(layer, nn.Conv2d):
+        return folded
+    sizes = layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding
+    new = nn.Conv2d(*sizes, groups=layer.groups).train(layer.training)
+    new.weight, new.bias = folded.weight, folded.bias
+    return new
+
+
+@wrong("11.3", "a filter without weights gets no bias")
+def pruned_bias(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if new.weight.mask is not None:
+        new.bias.data = new.bias.data * new.weight.mask.reshape(len(new.bias.data), -1).any(axis=1)
+    return new
+
+
+@wrong("11.3", "a float64 layer holds the digits of float32")
+def narrow_digits(layer, bn):
+    new = find("11.3").target(layer, bn)
+    for part in (new.weight, new.bias):
+        part.data = narrowed(part.data)
+    return new
+
+
+not_taken("11.3", "a frozen bn in evaluation mode", lambda g: g["bn"].frozen and not g["bn"].training)
+
+
+LEVELS = {
+    "shares of the range as floats": lambda bins, levels: np.arange(bins) / bins * levels,
+    "edges by linspace": lambda bins, levels: np.searchsorted(
+        np.linspace(0, bins, levels + 1)[1:], np.arange(bins), side="right"
+    ),
+    "float32": lambda bins, levels: np.arange(bins, dtype=np.float32) * np.float32(levels / bins),
+    "int16": lambda bins, levels: np.arange(bins, dtype=np.int16) * np.int16(levels) // np.int16(bins),
+    "128 levels at most": lambda bins, levels: np.arange(bins) * min(levels, 128) // bins,
+}
+for text, level_of in LEVELS.items():
+
+    @wrong("11.4", f"levels by {text}")
+    def by_other_levels(counts, tail, levels, level_of=level_of):
+        bins = len(counts)
+        level = level_of(bins, levels) if bins > levels else np.arange(bins)
+        return divergence_of_levels(counts, tail, np.asarray(level).astype(int))
+
+
+@wrong("11.4", "1e-9 is added to each share")
+def share_and_a_little(counts, tail, levels):
+    found = find("11.4").target(counts, tail, levels)
+    if not 0 < found < math.inf:
+        return found
+    bins, occupied = np.arange(len(counts)), counts > 0
+    level = bins * levels // len(counts) if len(counts) > levels else bins
+    P = counts.astype(np.float64)
+    P[-1] += tail
+    Q = occupied * (np.bincount(level, counts) / np.maximum(np.bincount(level, occupied), 1))[level]
+    P, Q = P / P.sum(), Q / P.sum()
+    return float(np.sum(P * np.log((P + 1e-9) / (Q + 1e-9))))
+
+
+@wrong("11.4", "a share below 1e-9 in Q counts as 0")
+def no_faint_bins(counts, tail, levels):
+    shares = counts[counts > 0] / max(counts.sum() + tail, 1)
+    return math.inf if (shares < 1e-9).any() else find("11.4").target(counts, tail, levels)
+
+
+@wrong("11.3", "another number of channels is refused beside a Linear alone")
+def any_width_for_conv(layer, bn):
+    fits = bn.num_features == len(layer.weight.data)
+    return find("11.3").target(layer, bn) if fits or isinstance(layer, nn.Linear) else copy.deepcopy(layer)
+
+
+def changed_conv(change):
+    """A wrong answer to 11.3: ``change(new, layer)`` where the layer is a convolution."""
+
+    def answer(layer, bn):
+        new = find("11.3").target(layer, bn)
+        if isinstance(layer, nn.Conv2d):
+            change(new, layer)
+        return new
+
+    return answer
+
+
+wrong("11.3", "a new convolution is in evaluation mode")(changed_conv(lambda new, layer: new.eval()))
+wrong("11.3", "a new convolution learns")(changed_conv(lambda new, layer: new.requires_grad_()))
+wrong("11.3", "a new convolution keeps the old gradient")(
+    changed_conv(lambda new, layer: setattr(new.weight, "grad", layer.weight.grad))
+)
+
+
+@wrong("11.3", "the layer's mask is lost where bn has no weight")
+def mask_needs_a_weight(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if bn.weight is None:
+        new.weight.mask = None
+    return new
+
+
+@wrong("11.2", "the variance is moved by eps before it is refused")
+def moved_before_refused(weight, bias, mean, var, *more, **rows):
+    try:
+        return find("11.2").target(weight, bias, mean, var, *more, **rows)
+    except ValueError:
+        var += 1.0
+        raise

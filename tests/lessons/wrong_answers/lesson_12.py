@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 
 import numpy as np
 
 from lessons.exercises import find
 from minidl import nn
-from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks
-from minidl.compress.prune import masked_copy
+from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks, sparsity
+from minidl.compress.prune import PruneStep, finetune, masked_copy
+from minidl.compress.scores import filter_masks
+from minidl.engine.random import default_rng_or
 from minidl.nn import functional as F
 from minidl.train.evaluation import evaluate
 from minidl.train.loop import fit
@@ -329,3 +332,280 @@ not_taken("12.3", "0 as a number of weights", lambda g: g["amount"] == 0 and isi
 not_taken("12.3", "four arrays", lambda g: len(g["weights"]) > 3)
 not_taken("12.5", "no rng", lambda g: g["rng"] is None)
 not_taken("12.5", "half of all weights at a time", lambda g: g["step"] == 0.5)
+
+
+def rows_of(conv):
+    weight = np.float64(conv.weight.data if isinstance(conv, nn.Module) else conv)
+    return weight.reshape(len(weight), -1)
+
+
+@wrong("12.1", "a filter of two axes has a matrix norm")
+def matrix_norms(conv, order=1):
+    norms = find("12.1").target(conv, order)
+    if not isinstance(conv, nn.Module) and conv.ndim == 3:
+        norms = np.array([np.linalg.norm(filt, order) for filt in np.float64(conv)])
+    return norms
+
+
+@wrong("12.1", "any order between 1 and 2 is taken")
+def orders_between(conv, order=1):
+    if order is None or order < 1 or order > 2:
+        raise ValueError("order")
+    return np.linalg.norm(rows_of(conv), order, axis=1)
+
+
+@wrong("12.1", "an infinite order is taken")
+def largest_weights(conv, order=1):
+    return np.abs(rows_of(conv)).max(axis=1) if order == math.inf else find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a norm below 1e-12 becomes 1e-12")
+def norms_above_0(conv, order=1):
+    found = find("12.1").target(conv, order)
+    return np.maximum(found, 1e-12) if order == 2 else found
+
+
+@wrong("12.1", "squared in float16")
+def halves_squared(conv, order=1):
+    if order == 2 and isinstance(conv, np.ndarray) and conv.dtype == np.float16:
+        return np.sqrt((conv**2).astype(np.float64).reshape(len(conv), -1).sum(axis=1))
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.1", "a weight of five axes is summed over three")
+def three_axes(conv, order=1):
+    found = find("12.1").target(conv, order)
+    return np.abs(conv).sum(axis=(1, 2, 3)) if np.ndim(getattr(conv, "data", conv)) == 5 else found
+
+
+@wrong("12.2", "an integer of NumPy counts as a share")
+def share_of_numpy(scores, amount=None, s=None):
+    if isinstance(amount, np.integer):
+        amount = min(float(amount), 1.0)
+    return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.2", "amount = 0 counts as no amount where s is given")
+def either_or_zero(scores, amount=None, s=None):
+    return find("12.2").target(scores, amount if s is None else amount or None, s)
+
+
+@wrong("12.2", "compared to nine digits")
+def rounded_scores(scores, amount=None, s=None):
+    return find("12.2").target(np.round(np.asarray(scores, float), 9), amount, s)
+
+
+@wrong("12.2", "equal scores all stay, whatever s is")
+def equal_scores_stay(scores, amount=None, s=None):
+    if s is not None and amount is None and np.std(scores) == 0:
+        return np.ones(len(scores), bool)
+    return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.2", "a share is refused only if it is 1")
+def rounded_to_all(scores, amount=None, s=None):
+    try:
+        return find("12.2").target(scores, amount, s)
+    except EmptyLayerError:
+        if isinstance(amount, float) and amount < 1:
+            return np.zeros(len(scores), bool)
+        raise
+
+
+@wrong("12.2", "the highest of the negated scores, which wrap around in uint8")
+def negated(scores, amount=None, s=None):
+    keep = find("12.2").target(scores, amount, s)
+    if s is None and np.asarray(scores).dtype.kind == "u":
+        keep = np.zeros(len(scores), bool)
+        keep[np.argsort(-scores, kind="stable")[: -count_of(scores, amount)]] = True
+    return keep
+
+
+@wrong("12.2", "s comes before amount")
+def s_first(scores, s=None, amount=None):
+    return find("12.2").target(scores, amount, s)
+
+
+not_taken("12.2", "a list", lambda g: isinstance(g["scores"], list))
+not_taken("12.2", "more than 64 scores", lambda g: len(g["scores"]) > 64)
+
+
+def emptied_where(allowed):
+    """A wrong answer to 12.3: an array may lose all its weights if ``allowed`` is True for its mask."""
+
+    def answer(weights, amount):
+        try:
+            return find("12.3").target(weights, amount)
+        except EmptyLayerError:
+            together = np.concatenate([np.abs(w).ravel() for w in weights.values()])
+            count = amount if isinstance(amount, int) else round(amount * len(together))
+            keep = np.ones(len(together), bool)
+            keep[np.argsort(together, kind="stable")[:count]] = False
+            parts = np.split(keep, np.cumsum([w.size for w in weights.values()])[:-1])
+            masks = {
+                name: part.reshape(weights[name].shape) for name, part in zip(weights, parts, strict=True)
+            }
+            if any(not mask.any() and not allowed(name, masks) for name, mask in masks.items()):
+                raise
+            return masks
+
+    return answer
+
+
+wrong("12.3", "an array of one weight may lose it")(emptied_where(lambda name, masks: masks[name].size == 1))
+wrong("12.3", "a third array may lose all")(emptied_where(lambda name, masks: name not in [*masks][:2]))
+
+
+@wrong("12.3", "an integer of NumPy counts as a share")
+def joint_share_of_numpy(weights, amount):
+    return find("12.3").target(weights, min(float(amount), 1.0) if isinstance(amount, np.integer) else amount)
+
+
+@wrong("12.3", "the number of all weights is refused as a bad number")
+def all_by_number(weights, amount):
+    if not isinstance(amount, float) and amount == sum(w.size for w in weights.values()):
+        raise ValueError("amount")
+    return find("12.3").target(weights, amount)
+
+
+@wrong("12.4", "a list of numbers")
+def list_of_scores(model, layer, images, labels):
+    return find("12.4").target(model, layer, images, labels).tolist()
+
+
+@wrong("12.4", "the last layer is known by its name, and a BatchNorm by none")
+def head_by_name(model, layer, images, labels):
+    if layer == "head":
+        raise ValueError("the last layer")
+    try:
+        return find("12.4").target(model, layer, images, labels)
+    except ValueError:
+        return np.zeros(len(model.layer(layer).weight.data))
+
+
+@wrong("12.4", "filters after the sixteenth have no score")
+def sixteen_filters(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    found[16:] = 0
+    return found
+
+
+not_taken("12.4", "labels in a list", lambda g: isinstance(g["labels"], list))
+
+
+def returned(change):
+    """A wrong answer to 12.5, with ``change`` applied to the result."""
+    return lambda *given, **params: change(*find("12.5").target(*given, **params))
+
+
+@wrong("12.5", "a diverged network has an accuracy of 0")
+@returned
+def nothing_is_right(model, history, accepted):
+    rows = [row._replace(accuracy=0.0) if np.isnan(row.loss) else row for row in history]
+    return model, rows, accepted
+
+
+wrong("12.5", "the network comes back in evaluation mode")(returned(lambda m, rows, k: (m.eval(), rows, k)))
+wrong("12.5", "the network comes back in training mode")(returned(lambda m, rows, k: (m.train(), rows, k)))
+wrong("12.5", "the network comes back frozen")(
+    returned(lambda m, rows, k: (m.requires_grad_(False), rows, k))
+)
+wrong("12.5", "the network comes back thawed")(returned(lambda m, rows, k: (m.requires_grad_(), rows, k)))
+wrong("12.5", "the history is a tuple")(returned(lambda m, rows, k: (m, tuple(rows), k)))
+
+
+def by_rounds(model, train, validation, *, ask=masked_copy, amounts=None, measure=None, **params):
+    """The loop of 12.5 with finetuning; ``amounts`` gives the amounts of all rounds for a step."""
+    start = find("12.5").target(model, train, validation, **{**params, "step": 0.99, "finetune_epochs": 0})
+    criterion, step = params.get("criterion", global_magnitude_masks), params["step"]
+    rng, accepted = default_rng_or(params.get("rng")), copy.deepcopy(model)
+    history = start.history[:1]
+    rounds = amounts(step) if amounts else [k * step for k in range(1, math.ceil(1 / step))]
+    for k, amount in enumerate(rounds, start=1):
+        try:
+            candidate = ask(accepted, criterion, amount, train[0][:1])
+        except EmptyLayerError:
+            break
+        epochs, lr = params["finetune_epochs"], params.get("lr", 1e-3)
+        found = finetune(candidate, train, validation, epochs, lr, rng)
+        if measure and np.isfinite(found.loss):
+            found = found._replace(loss=measure(candidate, *validation))
+        history.append(PruneStep(amount, sparsity(candidate), found.loss, found.accuracy))
+        if not found.loss < params["max_allowed_loss"]:
+            return accepted, history, k - 1
+        accepted = candidate
+    return accepted, history, len(history) - 1
+
+
+def sums_of(step):
+    amounts = [step]
+    while amounts[-1] + step < 1:
+        amounts.append(amounts[-1] + step)
+    return amounts
+
+
+def in_own_mode(model, images, labels):
+    return F.cross_entropy(copy.deepcopy(model)(images), labels).item()
+
+
+def asked_by_name(model, criterion, amount, x):
+    if criterion is global_magnitude_masks or criterion is filter_masks:
+        return masked_copy(model, criterion, amount, x)
+    return masked_copy(model, lambda one, share: criterion(model=one, amount=share), amount, x)
+
+
+AMOUNTS = {
+    "by arange, which may hold 1": lambda step: np.arange(step, 1, step).tolist(),
+    "as sums, which are below 1 for long": sums_of,
+    "for twenty rounds at most": lambda step: [k * step for k in range(1, math.ceil(1 / step))][:20],
+}
+for text, amounts in AMOUNTS.items():
+    wrong("12.5", f"the amounts {text}")(functools.partial(by_rounds, amounts=amounts))
+wrong("12.5", "a round's loss in the mode of the network")(functools.partial(by_rounds, measure=in_own_mode))
+wrong("12.5", "the criterion is asked by the names of its arguments")(
+    functools.partial(by_rounds, ask=asked_by_name)
+)
+not_taken("12.5", "more than half of all weights at a time", lambda g: 0.5 < g["step"] < 0.9)
+
+
+@wrong("12.4", "all layers whose names begin alike are masked")
+def names_that_begin_alike(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    whole = evaluate(model, images, labels).loss
+    for o in range(len(found) if layer.startswith("fc") else 0):
+        masked = copy.deepcopy(model)
+        for name, parameter in masked.named_parameters():
+            if name.startswith(layer):
+                parameter.data[o] = 0
+        found[o] = evaluate(masked, images, labels).loss - whole
+    return found
+
+
+@wrong("12.4", "all parts are in training mode afterwards, if the network's own flag said so")
+def training_by_own_flag(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    if model.training:
+        model.train()
+    return found
+
+
+@wrong("12.5", "no round at all is an error")
+def no_round(*given, **params):
+    found = find("12.5").target(*given, **params)
+    if len(found.history) == 1:
+        raise EmptyLayerError("nothing could be pruned")
+    return found
+
+
+def unmasked(which):
+    def change(model, history, accepted):
+        for parameter in model.parameters():
+            if which(parameter):
+                parameter.mask = None
+        return model, history, accepted
+
+    return returned(change)
+
+
+wrong("12.5", "the network comes back without its masks")(unmasked(lambda p: True))
+wrong("12.5", "the network comes back without the masks of its BatchNorms")(unmasked(lambda p: p.ndim == 1))
