@@ -293,8 +293,9 @@ class ElsewhereFunction(Answerer):
     def check_form(self, answer: Any) -> None:
         """Repeat the checks of exercise_kinds.py: over there, the learner's code could patch them."""
         require(answer is not None, f"{self.name} returned None: is a return missing?", WrongAnswer)
-        if self.exercise.kind == "function":
-            check_kind(answer, self.exercise.returns, self.name)
+        if self.exercise.kind in ("function", "model"):
+            with_models = self.exercise.written and isinstance(answer, tuple) and answer
+            check_kind(answer[0] if with_models else answer, self.exercise.returns, self.name)
         elif self.exercise.kind in ("op", "tensor"):
             pair = isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], tuple)
             fits = pair and not isinstance(answer[0], list | tuple | dict)

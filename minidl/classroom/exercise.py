@@ -160,7 +160,7 @@ class Exercise:
         self.title, self.level, self.minutes, self.helpers = title, level, minutes, helpers
         self.written = tuple(parameters.index(name) for name in writes)
         self.name = function.__name__
-        annotation = None if kind != "function" else inspect.signature(function).return_annotation
+        annotation = inspect.signature(function).return_annotation if kind in ("function", "model") else None
         self.returns = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
         self.laws: list[Law] = []
         self.mistakes: list[Mistake] = []

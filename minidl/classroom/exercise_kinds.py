@@ -215,6 +215,7 @@ class Direct(Answerer):
         if isinstance(answer, Module):
             answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
         answer = contents_of_models(answer)
+        check_kind(answer, self.returns, self.name)
         if not self.written:
             return self._plain(answer)
         return plain_value(answer, self.name), *map(contents, trained)
