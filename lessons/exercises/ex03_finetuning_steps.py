@@ -167,6 +167,7 @@ def norms_of(layers):
 @head.law("only the head's parameters require grad; the model is left in training mode, BatchNorm frozen")
 def only_the_head(train_new_head):
     settings = {"num_classes": 2, "widths": (2, 3), "pool_after": (1,), "training": ("",)}  # not its layers
+    settings["requires_grad"] = ("block1", "head")
     frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)  # already
     half = Built("small_cnn", 3, **settings)
     for model, images in ((half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4])):
@@ -254,7 +255,7 @@ def all_learn(model, *arguments, **options):
     return trained_with(model, *arguments, **options, freeze=False, all=True)
 
 
-@head.mistake("only the head is trained, but nothing is frozen", breaks=head.laws[3].text)
+@head.mistake("only the head is trained, but nothing is frozen", breaks=head.laws[4].text)
 def nothing_frozen(model, *arguments, **options):
     return trained_with(model, *arguments, **options, freeze=False)
 
@@ -264,7 +265,7 @@ def head_piled_up(model, *arguments, **options):
     return trained_with(model, *arguments, **options, forget=False)
 
 
-@head.mistake("runs in evaluation mode and leaves the model in it", breaks=head.laws[3].text)
+@head.mistake("runs in evaluation mode and leaves the model in it", breaks=head.laws[4].text)
 def left_in_evaluation(model, images, labels, num_classes, **options):
     losses = trained_with(model, images, labels, num_classes, **options)
     model.eval()

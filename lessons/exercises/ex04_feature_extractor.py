@@ -72,14 +72,14 @@ def constant_up_to_rounding(scale):
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
 
 
-@scale.law("the result is computed in float64, also for float32 features and for 300 whole numbers")
+@scale.law("the result is computed in float64, also for float32 features and for whole numbers")
 def standardised_in_float64(scale):
-    for table in (np.array([[0.1], [0.2], [0.4]], np.float32), np.arange(300).reshape(300, 1) ** 2):
+    for table in (np.array([[0.1], [0.2], [0.4]], np.float32), np.arange(3600).reshape(300, 12) ** 2):
         answer = scale(table, table)
         assert_dtype(answer, np.float64)
-        numbers = table[:, 0].tolist()
+        numbers = table[:, -1].tolist()
         m, s = statistics.fmean(numbers), statistics.pstdev(numbers)
-        assert_close(answer[:, 0], [(x - m) / s for x in numbers], rtol=1e-12)
+        assert_close(answer[:, -1], [(x - m) / s for x in numbers], rtol=1e-12)
 
 
 @scale.law(
@@ -137,6 +137,8 @@ def worked_line(pca_projection):
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
     assert_close(pca_projection(1e-15 * points, np.int64(1)), [[-5e-15], [0], [5e-15]], atol=1e-24)
     assert_close(pca_projection(points[:, :1], 1), [[-3], [0], [3]], atol=1e-9)
+    flat = np.array([[1, 1e-9], [1, -1e-9], [-1, 1e-9], [-1, -1e-9]])  # almost a line
+    assert_close(pca_projection(flat), flat, atol=1e-14)
     assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 
 
@@ -151,12 +153,13 @@ def worked_sign(pca_projection):
         expected = np.array([[-3.0, -1.0], [-3.0, 1.0], [3.0, -1.0], [3.0, 1.0]]) * signs[::-1]
         assert_close(pca_projection(cloud * signs), expected, atol=1e-9)
     for seed in range(4):
-        wide = np.random.default_rng(seed).integers(-8, 9, (120, 6)).astype(np.float64)
-        points = np.array(pca_projection(wide, 6))
+        wide = np.random.default_rng(seed).integers(-8, 9, (120, 12)).astype(np.float64)
+        points = np.array(pca_projection(wide, 12))
         directions = np.linalg.pinv(wide - wide.mean(axis=0)) @ points
-        largest = directions[np.abs(directions).argmax(axis=0), np.arange(6)]
-        assert (largest > 0).all(), f"the largest components of six directions are {largest.round(2)}"
-        assert_close(points.T @ points, np.diag((points**2).sum(axis=0)), rtol=1e-9, atol=1e-6)
+        largest = directions[np.abs(directions).argmax(axis=0), np.arange(12)]
+        assert (largest > 0).all(), f"the largest components of twelve directions are {largest.round(2)}"
+        spreads = np.sort((points**2).sum(axis=0))[::-1]  # the widest first
+        assert_close(points.T @ points, np.diag(spreads), rtol=1e-9, atol=1e-6)
 
 
 @pca.law("both coordinates have mean 0, they are uncorrelated, and the first one spreads the most")
@@ -264,7 +267,7 @@ probe = Exercise(
 @st.composite
 def problems(draw):
     """weight (3, 2), bias (3,), features (4, 2), labels (4,), l2."""
-    k, d = draw(st.sampled_from([(3, 2), (2, 1), (4, 5)]))
+    k, d = draw(st.sampled_from([(3, 2), (2, 1), (4, 5), (3, 3)]))
     return (
         draw(arrays((k, d))),
         draw(arrays((k,))),
@@ -328,8 +331,12 @@ def is_stable(probe_loss):
         weight, bias = np.array([[1e4], [0.0]]), np.zeros(2)
         loss, _, grad_bias = probe_loss(weight, bias, np.array([[1.0]]), np.array([1]), 0.0)
         beside, _, _ = probe_loss(weight, bias, np.array([[1.0], [0.0]]), np.array([0, 0]), 0.0)
+        below, _, _ = probe_loss(weight, bias, np.array([[-1.0]]), np.array([0]), 0.0)
+        _, _, sure = probe_loss(weight, bias, np.array([[0.005]]), np.array([0]), 0.0)  # logits 50 and 0
     assert_close(loss, 1e4)
     assert_close(grad_bias, [1.0, -1.0])
+    assert_close(below, 1e4)
+    assert_close(sure[1], np.exp(-50), atol=0)
     assert_close(beside, np.log(2) / 2)  # a row of equal logits beside a row of large logits
 
 

@@ -71,19 +71,15 @@ LABELS = np.array([0, 1, 2, 1, 0, 2])
 
 def features_of(model, images, layer):
     """The features in float64. Only the first layers of a Sequential are used."""
-    net = model.build()
-    top, _, inner = layer.partition(".")
-    x = images
-    for name, child in net.named_children():
-        if name == top and inner:
-            for part, module in child.named_children():
-                x = module(x)
-                if part == inner:
-                    break
-        else:
-            x = child(x)
+    return output_of(model.build(), images, layer).data.reshape(len(images), -1).astype(np.float64)
+
+
+def output_of(module, x, path):
+    top, _, inner = path.partition(".")
+    for name, child in module.named_children():
         if name == top:
-            return x.data.reshape(len(images), -1).astype(np.float64)
+            return output_of(child, x, inner) if inner else child(x)
+        x = child(x)
 
 
 def assert_best(head_on_features, model, images, labels, layer, l2):
@@ -122,6 +118,9 @@ def worked_head(head_on_features):
     weight, bias = head_on_features(MLP, both, np.array([0, 1, 1, 0]), layer="flatten", l2=1e-12)
     assert_close(weight, np.zeros((2, 4)))
     assert_close(bias, [0.0, 0.0])
+    weight, bias = head_on_features(MLP, 0 * both, np.array([0, 1, 1, 1]), layer="flatten", l2=1.0)
+    assert_close(weight, np.zeros((2, 4)))  # all features are constant: probabilities 1/4 and 3/4
+    assert_close(bias, [-np.log(3) / 2, np.log(3) / 2], rtol=1e-4)
     images[:, 0, 0, 0] *= np.float32(2.0**-60)  # very small, but not constant
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
     assert_close(weight[:, 0], [-0.5 * 2.0**60, 0.5 * 2.0**60], rtol=1e-4)
@@ -139,6 +138,8 @@ def is_best(head_on_features):
 def takes_the_layer(head_on_features):
     for layer in ("block1", "block1.conv", "block2.bn"):
         assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
+    inner = Built("tiny_resnet", 2, num_classes=3, in_channels=1, widths=(2, 3))
+    assert_best(head_on_features, inner, PHOTOS, LABELS, "stage1.block1.residual.body.conv1", 0.5)
     rng = np.random.default_rng(0)
     many = rng.integers(-8, 9, (140, 1, 2, 2)).astype(np.float32)
     assert_best(head_on_features, MLP, many, np.arange(140) % 135, "fc1", 0.5)  # an output (N, D)

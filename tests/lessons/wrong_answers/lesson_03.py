@@ -644,3 +644,28 @@ not_taken(
     lambda g: any(not list(g["model"].layer(path).parameters()) for path in g["rates"]),
 )
 not_taken("03.4", "more than ten classes", lambda g: g["labels"].max() > 10)
+
+
+not_taken("03.1", "a rate above 2", lambda g: g["lr"] > 2)
+not_taken("03.1", "steps as an integer of NumPy", lambda g: type(g["steps"]) is not int)
+not_taken("03.1", "more than 64 directions", lambda g: len(g["hessian"]) > 64)
+wrong("03.2", "five directions and more are symmetric")(
+    stable_if(lambda H: len(H) > 4 or np.allclose(H, H.T, rtol=1e-9, atol=0))
+)
+wrong("03.2", "a matrix is symmetric within 1e-10 of its norm")(
+    stable_if(lambda H: np.linalg.norm(H - H.T) <= 1e-10 * np.linalg.norm(H))
+)
+not_taken(
+    "03.2",
+    "a curvature below 1e-15 of the largest entry",
+    lambda g: 0 < np.linalg.eigvalsh(g["hessian"])[-1] <= 1e-15 * abs(g["hessian"]).max(),
+)
+
+
+@wrong("03.3", "requires_grad is turned over, not set to False")
+def turned_over_gradients(model, images, labels, num_classes, **options):
+    fixed = [p for p in model.parameters() if not p.requires_grad]
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for parameter in fixed:
+        parameter.requires_grad_(True)
+    return losses

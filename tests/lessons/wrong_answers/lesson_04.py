@@ -370,3 +370,57 @@ not_taken("04.4", "an l2 above 1", lambda g: g["l2"] > 1)
 not_taken("04.4", "an l2 below 1e-6", lambda g: 0 < g["l2"] < 1e-6)
 not_taken("04.4", "more than four classes", lambda g: max(g["labels"]) > 3)
 not_taken("04.4", "two channels", lambda g: g["images"].shape[1] > 1)
+
+
+not_taken("04.1", "more than ten columns", lambda g: np.shape(g["reference"])[1] > 10)
+not_taken("04.2", "more than ten columns", lambda g: np.shape(g["features"])[1] > 10)
+
+
+@wrong("04.2", "a direction in which the points nearly agree gives 0")
+def no_small_spread(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    spread = np.linalg.norm(coordinates, axis=0)
+    return np.where(spread < 1e-6 * spread[0], 0, coordinates)
+
+
+@wrong("04.2", "all of more than three columns in rising order of spread")
+def rising_spread(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    return coordinates[:, ::-1] if dims == np.shape(features)[1] > 3 else coordinates
+
+
+@wrong("04.3", "the slope by a square weight is transposed")
+def transposed_slope(*given):
+    loss, by_weight, by_bias = find("04.3").target(*given)
+    return loss, by_weight.T if len(set(by_weight.shape)) == 1 else by_weight, by_bias
+
+
+@wrong("04.3", "a logit is -1000 at least")
+def least_logit(weight, bias, features, labels, l2):
+    def log_softmax(z):
+        z = np.maximum(z, -1e3)
+        z = z - z.max(axis=1, keepdims=True)
+        return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+    return probed(weight, bias, features, labels, l2, log_softmax)
+
+
+@wrong("04.3", "a probability is 1e-12 at least")
+def least_probability(weight, bias, features, labels, l2):
+    loss, by_weight, by_bias = find("04.3").target(weight, bias, features, labels, l2)
+    return loss, by_weight, np.where(abs(by_bias) < 1e-12, 1e-12 / len(features), by_bias)
+
+
+@wrong("04.4", "two names of a path, however many it has")
+def outer_layer(model, images, labels, *, layer, l2):
+    model.layer(layer)
+    short = ".".join(layer.split(".")[:2])
+    return find("04.4").target(model, images, labels, layer=short, l2=l2)
+
+
+@wrong("04.4", "refused: features that are all constant")
+def some_feature_varies(model, images, labels, **options):
+    weight, bias = find("04.4").target(model, images, labels, **options)
+    if not weight.any() and not np.ptp(images, axis=0).any():
+        raise ValueError("no feature varies")
+    return weight, bias
