@@ -91,6 +91,7 @@ MANY += np.array([-16, 16], np.float32)[np.arange(70) % 2].reshape(
 )  # every second image is brighter
 RESIDUAL = Built("tiny_resnet", 2, num_classes=3, in_channels=2, widths=(2, 3))  # BatchNorms in inner layers
 ROWS = Built("normed_rows", 4, in_features=12, num_classes=3)  # a BatchNorm1d, and a head without a bias
+MLP = Built("mlp", 2, in_features=16, hidden=4, num_classes=3)  # another Linear before the head
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -151,7 +152,13 @@ def worked_long_training(train_new_head):
 @head.law("no frozen number changes: no parameter, no running mean or variance, no count of batches")
 def frozen_stays(train_new_head):
     options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
-    for model, images in ((CNN, PHOTOS), (DEEP, PHOTOS), (RESIDUAL, COLOURS), (ROWS, MANY[:4])):
+    for model, images in (
+        (CNN, PHOTOS),
+        (DEEP, PHOTOS),
+        (RESIDUAL, COLOURS),
+        (ROWS, MANY[:4]),
+        (MLP, PHOTOS),
+    ):
         _, after = train_new_head(model, images, LABELS, 2, **options)
         before = others(model.build().state_dict())
         assert_equal(sorted(others(after["state"])), sorted(before))
@@ -170,7 +177,8 @@ def only_the_head(train_new_head):
     settings["requires_grad"] = ("block1", "head")
     frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)  # already
     half = Built("small_cnn", 3, **settings)
-    for model, images in ((half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4])):
+    cases = (half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4]), (MLP, PHOTOS)
+    for model, images in cases:
         _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
         assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
         assert_mode(after, True)

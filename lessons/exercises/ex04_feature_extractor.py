@@ -158,6 +158,7 @@ def worked_sign(pca_projection):
         directions = np.linalg.pinv(wide - wide.mean(axis=0)) @ points
         largest = directions[np.abs(directions).argmax(axis=0), np.arange(12)]
         assert (largest > 0).all(), f"the largest components of twelve directions are {largest.round(2)}"
+        assert_close(points.mean(axis=0), 0.0, atol=1e-9)
         spreads = np.sort((points**2).sum(axis=0))[::-1]  # the widest first
         assert_close(points.T @ points, np.diag(spreads), rtol=1e-9, atol=1e-6)
 

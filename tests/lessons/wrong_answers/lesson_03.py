@@ -669,3 +669,18 @@ def turned_over_gradients(model, images, labels, num_classes, **options):
     for parameter in fixed:
         parameter.requires_grad_(True)
     return losses
+
+
+@wrong("03.2", "no bound is an infinite bound, for three directions and more")
+def infinite_bound(hessian):
+    largest = np.linalg.eigvalsh(hessian)[-1]
+    return np.inf if largest == 0 and len(hessian) > 2 else find("03.2").target(hessian)
+
+
+@wrong("03.3", "a Linear before the head is not frozen")
+def linears_learn(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            part.requires_grad_(True)
+    return losses

@@ -424,3 +424,11 @@ def some_feature_varies(model, images, labels, **options):
     if not weight.any() and not np.ptp(images, axis=0).any():
         raise ValueError("no feature varies")
     return weight, bias
+
+
+@wrong("04.2", "the mean of the first 100 points")
+def mean_of_some(features, dims=2):
+    X = np.asarray(features, np.float64)
+    coordinates = find("04.2").target(features, dims)
+    shift = X.mean(axis=0) - X[:100].mean(axis=0)
+    return coordinates + shift @ (np.linalg.pinv(X - X.mean(axis=0)) @ coordinates)
