@@ -42,11 +42,11 @@ def worked_descent(descend_quadratic):
 def couples(descend_quadratic):
     path = descend_quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 0.0]), 0.25, 1)
     assert_close(path, [[1, 0], [0.5, -0.25]])
-    path = descend_quadratic(np.eye(4) + np.ones((4, 4)), np.eye(4)[0], 0.25, 1)
-    assert_close(path, [[1, 0, 0, 0], [0.5, -0.25, -0.25, -0.25]])
+    path = descend_quadratic(np.eye(70) + np.ones((70, 70)), np.eye(70)[0], 0.25, 1)
+    assert_close(path, [[1] + 69 * [0], [0.5] + 69 * [-0.25]])
     saddle = descend_quadratic(np.diag([1.0, -1.0]), np.array([1.0, 1.0]), 0.5, 2)
     assert_close(saddle, [[1, 1], [0.5, 1.5], [0.25, 2.25]])  # away from 0 where the curvature is negative
-    assert_close(descend_quadratic(np.array([[2.0]]), np.array([1.0]), 0.25, 1), [[1], [0.5]])
+    assert_close(descend_quadratic(np.array([[0.125]]), np.array([1.0]), 4.0, np.int64(1)), [[1], [0.5]])
 
 
 @descent.law("along an eigenvector each step multiplies by 1 - lr·lambda")
@@ -82,6 +82,16 @@ def worked_whole_numbers(descend_quadratic):
     assert_close(path, [[1, 2, 3], [0.9, 1.6, 2.1]], rtol=1e-12)
     path = descend_quadratic(np.diag([0.1, 0.2]), np.array([1e12, 1e-12]), 0.5, 2)  # of any size
     assert_close(path, [[1e12, 1e-12], [0.95e12, 0.9e-12], [0.9025e12, 0.81e-12]], rtol=1e-12, atol=0)
+
+
+@descent.law("a thousand steps with lr = 1: components grow to 2^1000, shrink to 2^-1000, swing or stay")
+def worked_long_path(descend_quadratic):
+    curvatures, start, t = np.array([3.0, 0.5, 2.0, 0.0]), np.array([1.0, 3.0, -1.0, 5.0]), np.arange(1001.0)
+    swing = 1 - 2 * (t % 2)
+    expected = np.array([swing * 2**t, 3 * 0.5**t, -swing, 5 + 0 * t]).T  # 1 - lr·lambda: -2, 1/2, -1, 1
+    for some in (slice(0, 4), slice(1, 2)):  # all, and the component that shrinks alone
+        path = descend_quadratic(np.diag(curvatures[some]), start[some], 1.0, 1000)
+        assert_close(path, expected[:, some], rtol=1e-9, atol=0)
 
 
 @descent.mistake("goes uphill", breaks=descent.laws[0].text)
@@ -138,6 +148,7 @@ def bumps(draw):
 def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([4.0, 1.0])), 0.5)
     assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0])), 0.25)
+    assert_close(largest_stable_lr(np.diag(np.arange(20.0, 0.0, -1.0))), 0.1)
     assert_close(largest_stable_lr(np.array([[2.0, 1.0], [1.0, 2.0]])), 2 / 3)
 
 
@@ -146,6 +157,7 @@ def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, -3.0])), 2.0)
     assert_close(largest_stable_lr(np.array([[4.0]])), 0.5)
     assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
+    assert_refuses("curvatures 0, -1 and 0", largest_stable_lr, np.diag([0.0, -1.0, 0.0]))
 
 
 @stable.law("at this rate each step changes only the sign of the steepest component")
@@ -173,10 +185,11 @@ def refuses_hills(largest_stable_lr, depth):
     raise AssertionError(f"curvatures {-depth} and -1 gave {answer}, no ValueError")
 
 
-@stable.law("a lambda_max of 1e-14 or 1e-200 is above 0 too: it gives 2e14 or 2e200")
+@stable.law("a lambda_max of 1e-14 or 1e-305 is above 0 too: it gives 2e14 or 2e305; 1e20 gives 2e-20")
 def worked_flat(largest_stable_lr):
-    assert_close(largest_stable_lr(np.diag([1e-14, 0.0])), 2e14)
-    assert_close(largest_stable_lr(np.diag([1e-200, 0.0])), 2e200)
+    for top in (1e-14, 1e-305, 1e20):
+        assert_close(largest_stable_lr(np.diag([top, 0.0])), 2 / top, atol=0)
+    assert_close(largest_stable_lr(np.diag([-1.0, 1e-20])), 2e20, atol=0)
 
 
 @stable.law("ValueError for a hessian that is not symmetric")
@@ -185,9 +198,13 @@ def refuses_asymmetry(largest_stable_lr):
     assert_refuses(
         "[[2, 1], [0, 2]] times 1e-12", largest_stable_lr, np.array([[2e-12, 1e-12], [0.0, 2e-12]])
     )
-    assert_refuses(
-        "four directions, H[0, 3] = 1 but H[3, 0] = 0", largest_stable_lr, np.eye(4) + np.eye(4, k=3)
-    )
+    for n, i, j in (*((4, *place) for place in np.argwhere(np.eye(4) == 0)), (70, 66, 5)):
+        hessian = 4 * np.eye(n)
+        hessian[i, j] = 1.0
+        where = f"{n} directions, H[{i}, {j}] = 1 but H[{j}, {i}] = 0"
+        assert_refuses(where, largest_stable_lr, hessian)
+    for rows in ([[2, 1], [-1, 2]], [[2, 1], [1 + 1e-8, 2]], [[1000, 1e-8], [0, 1]]):
+        assert_refuses(f"{rows}", largest_stable_lr, np.array(rows, np.float64))
 
 
 @stable.mistake("1 / lambda_max, which is the fastest rate, not the largest", breaks=stable.laws[0].text)

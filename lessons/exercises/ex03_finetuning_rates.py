@@ -12,6 +12,7 @@ from lessons.exercises.ex03_finetuning_steps import (
     COLOURS,
     DEEP,
     LABELS,
+    MANY,
     NEAR,
     PHOTOS,
     RESIDUAL,
@@ -88,7 +89,7 @@ step = Exercise(
     ),
 )
 
-ALL = {"block1": 0.5, "block2": 0.25, "head": 1.0}
+ALL = {"block1": 0.5, "block2": 0.25, "head": 1}
 
 
 def parameters_of(state):
@@ -137,14 +138,22 @@ def loss_at(model, images, labels, move=None, h=0.0):
     return -np.log(p[np.arange(len(p)), labels]).mean()
 
 
+def assert_fixed(before, state, layers):
+    """Check that no parameter outside of these layers moves: block1 must not match block10."""
+    for name, x in before.items():
+        learns = any(name.startswith(f"{layer}.") for layer in layers)
+        assert learns or state[name].tobytes() == x.tobytes(), f"{name} moved, at a rate of 0 or none"
+
+
 def assert_steps(finetune_step, model, images, labels, rates):
     """Check that the gradient (change / rate) along a direction is the slope of the loss.
 
-    Returns the state.
+    No parameter outside of the layers moves. Returns the state.
     """
     loss, after = finetune_step(model, images, labels, rates)
     assert_close(loss, loss_at(model, images, labels), **NEAR)
     before = parameters_of(model.build().state_dict())
+    assert_fixed(before, after["state"], rates)
     for layer, rate in rates.items():
         move = {name: np.zeros(x.shape) for name, x in before.items()}
         expected = 0.0
@@ -194,6 +203,11 @@ def worked_head_alone(finetune_step):
 @step.law("three layers with three rates: each changes by minus its own rate times the gradient of the loss")
 def three_rates(finetune_step):
     assert_steps(finetune_step, DEEP, PHOTOS, LABELS, ALL)
+    assert_steps(finetune_step, RESIDUAL, COLOURS, LABELS, {"stage2.block1.residual.body.conv1": 0.5})
+    many = Built("small_cnn", 3, num_classes=300, widths=(2,), pool_after=())  # 70 images of 300 classes
+    classes = (np.arange(70) * 37 % 300).astype(np.uint16)
+    state = assert_steps(finetune_step, many, 4 * MANY, classes, {"block1.conv": 0.5, "head": 3.0})
+    assert_statistics(many, state, 4 * MANY)
 
 
 @step.law("the inputs of the second BatchNorm come from a pass with the first one's new statistics")
@@ -229,30 +243,27 @@ def step_in_evaluation(finetune_step):
     "the model is left in evaluation mode and float32; its layers are as before; all parameters require grad"
 )
 def step_keeps(finetune_step):
-    _, after = finetune_step(DEEP, PHOTOS, LABELS, {"head": 0.5, "block1": 0.0})
+    _, after = finetune_step(DEEP, PHOTOS, LABELS, {"head": 0.5, "block1": 0.0, "block2.relu": 1.0})
     net = DEEP.build()
     assert_equal(after["training"], False)
     assert_equal(after["layers"], repr(net))
     assert_equal(after["requires_grad"], [name for name, _ in net.named_parameters()])
-    for name, x in parameters_of(net.state_dict()).items():
-        moved = name.startswith("head.")
-        assert moved or after["state"][name].tobytes() == x.tobytes(), f"{name} moved, at a rate of 0 or none"
+    assert_fixed(parameters_of(net.state_dict()), after["state"], ["head"])
     for name, x in net.state_dict().items():
         assert_dtype(after["state"][name], x.dtype)
-    ten = Built("small_cnn", 1, num_classes=3, widths=(2,) * 10, pool_after=())
+    ten = Built("small_cnn", 0, num_classes=3, widths=(3,) + (2,) * 9, pool_after=())
     _, after = finetune_step(ten, PHOTOS, LABELS, {"block1": 0.5})
-    for name, x in parameters_of(ten.build().state_dict()).items():  # block1 must not match block10
-        moved = name.startswith("block1.")
-        assert moved or after["state"][name].tobytes() == x.tobytes(), f"{name} moved, but only block1 learns"
+    assert_fixed(parameters_of(ten.build().state_dict()), after["state"], ["block1"])
+    assert_statistics(ten, after["state"], PHOTOS)
 
 
 @step.law("ValueError for a rate below 0, a path that leads to no layer, and a label that is not a class")
 def step_refuses(finetune_step):
-    assert_refuses("a rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": -0.25})
-    assert_refuses(
-        "a second rate of -0.25", finetune_step, CNN, PHOTOS, LABELS, {"head": 0.5, "block1": -0.25}
-    )
-    assert_refuses("the layer 'block7'", finetune_step, CNN, PHOTOS, LABELS, {"block7": 0.5})
+    for rates in (
+        {"head": -0.25}, {"head": -1e-15}, {"head": 0.5, "block1": -0.25}, {"head": -0.25, "block1": 0.5},
+        {"block7": 0.5}, {"block7": 0.0}, {"head": 0.5, "block": 0.25}, {"head.weight": 0.5},
+    ):  # fmt: skip
+        assert_refuses(f"rates = {rates}", finetune_step, CNN, PHOTOS, LABELS, rates)
     for what, labels in (
         ("a label 3 of three classes", LABELS + 2),
         ("a label of -1", LABELS - 1),

@@ -38,19 +38,19 @@ def train_new_head(
     All other layers are frozen. Their parameters do not change at all. BatchNorm's running statistics do not
     change either, and the forward passes use them. Afterwards only the head's parameters require grad. The
     model is left in training mode. The attribute ``frozen`` of each BatchNorm is True, so later forward
-    passes do not change its statistics.
+    passes do not change its statistics. Otherwise the other layers are as before.
     Returns the mean cross-entropy before each step: (steps,) in float64.
     ValueError for fewer than one class or step, and for a label that is not a class of the new task. The
     label -100, which ``F.cross_entropy`` leaves out, is refused too.
     """
     labels = check_labels("labels", labels, len(images), positive_int("num_classes", num_classes))
+    losses = np.empty(positive_int("steps", steps))
     old = model.head
     model.train().requires_grad_(False)
     for part in model.modules():
         if isinstance(part, BatchNorm):
             part.frozen = True
     model.head = Linear(old.in_features, num_classes, rng=rng)
-    losses = np.empty(positive_int("steps", steps))
     for t in range(steps):
         loss = F.cross_entropy(model(images), labels)
         model.zero_grad()
@@ -85,7 +85,13 @@ DEEP = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,))
 PHOTOS = (np.arange(4 * 16) ** 2 % 23 / 4 - 3).reshape(4, 1, 4, 4).astype(np.float32)
 LABELS = np.array([0, 1, 1, 0])
 COLOURS = np.concatenate([PHOTOS, PHOTOS[::-1] / 2], axis=1)  # two channels
+MANY = np.random.default_rng(0).integers(-16, 17, (70, 1, 3, 4)).astype(np.float32)
+MANY += np.array([-16, 16], np.float32)[np.arange(70) % 2].reshape(
+    70, 1, 1, 1
+)  # every second image is brighter
 RESIDUAL = Built("tiny_resnet", 2, num_classes=3, in_channels=2, widths=(2, 3))  # BatchNorms in inner layers
+ROWS = Built("normed_rows", 4, in_features=12, num_classes=3)  # a BatchNorm1d, and a head without a bias
+MLP = Built("mlp", 2, in_features=16, hidden=4, num_classes=3)  # another Linear before the head
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -134,12 +140,25 @@ def worked_new_head(train_new_head):
 @head.law("two steps: losses and head are those of softmax regression on the fixed features")
 def worked_head_steps(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2)
+    numbers = np.array([299, 0, 7, 299], np.uint16)
+    assert_trained(train_new_head, CNN, PHOTOS, numbers, np.int64(300))
+
+
+@head.law("forty steps with 70 images, until the loss is below 1/1000")
+def worked_long_training(train_new_head):
+    assert_trained(train_new_head, CNN, MANY, np.arange(70) % 2, 2, steps=40, lr=0.5)
 
 
 @head.law("no frozen number changes: no parameter, no running mean or variance, no count of batches")
 def frozen_stays(train_new_head):
     options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
-    for model, images in ((CNN, PHOTOS), (DEEP, PHOTOS), (RESIDUAL, COLOURS)):
+    for model, images in (
+        (CNN, PHOTOS),
+        (DEEP, PHOTOS),
+        (RESIDUAL, COLOURS),
+        (ROWS, MANY[:4]),
+        (MLP, PHOTOS),
+    ):
         _, after = train_new_head(model, images, LABELS, 2, **options)
         before = others(model.build().state_dict())
         assert_equal(sorted(others(after["state"])), sorted(before))
@@ -148,17 +167,28 @@ def frozen_stays(train_new_head):
             assert same, f"{name} changed from {value} to {after['state'][name]}"
 
 
+def norms_of(layers):
+    return [line.strip() for line in layers.splitlines() if "BatchNorm" in line]
+
+
 @head.law("only the head's parameters require grad; the model is left in training mode, BatchNorm frozen")
 def only_the_head(train_new_head):
     settings = {"num_classes": 2, "widths": (2, 3), "pool_after": (1,), "training": ("",)}  # not its layers
-    for model, images in ((Built("small_cnn", 3, **settings), PHOTOS), (RESIDUAL, COLOURS)):
+    settings["requires_grad"] = ("block1", "head")
+    frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)  # already
+    half = Built("small_cnn", 3, **settings)
+    cases = (half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4]), (MLP, PHOTOS)
+    for model, images in cases:
         _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
         assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
         assert_mode(after, True)
-        norms = [line.strip() for line in after["layers"].splitlines() if "BatchNorm" in line]
+        norms = norms_of(after["layers"])
         not_frozen = [line for line in norms if not line.endswith(", frozen)")]
         assert not not_frozen, (
             f"the next forward pass moves the statistics of {not_frozen[0]}, which is not frozen"
+        )
+        assert_equal(
+            norms, norms_of(repr(Built(model.builder, **{**model.settings, "frozen": True}).build()))
         )
 
 
@@ -233,7 +263,7 @@ def all_learn(model, *arguments, **options):
     return trained_with(model, *arguments, **options, freeze=False, all=True)
 
 
-@head.mistake("only the head is trained, but nothing is frozen", breaks=head.laws[3].text)
+@head.mistake("only the head is trained, but nothing is frozen", breaks=head.laws[4].text)
 def nothing_frozen(model, *arguments, **options):
     return trained_with(model, *arguments, **options, freeze=False)
 
@@ -243,7 +273,7 @@ def head_piled_up(model, *arguments, **options):
     return trained_with(model, *arguments, **options, forget=False)
 
 
-@head.mistake("runs in evaluation mode and leaves the model in it", breaks=head.laws[3].text)
+@head.mistake("runs in evaluation mode and leaves the model in it", breaks=head.laws[4].text)
 def left_in_evaluation(model, images, labels, num_classes, **options):
     losses = trained_with(model, images, labels, num_classes, **options)
     model.eval()

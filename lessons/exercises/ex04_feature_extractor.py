@@ -37,6 +37,8 @@ def worked_scale(standardise):
         alike = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0], [4.0, 8.0]]))
     assert_close(result, [[2.0, 0.0]])
     assert_close(alike, [[2.0, 0.0], [1.0, 0.0]])
+    anywhere = np.array([[1e-20], [0.0], [-3e20]])
+    assert_close(standardise(np.array([[-1.0], [1.0]]), anywhere), anywhere, atol=0)  # of any size
 
 
 @scale.law("a table that is its own reference gets mean 0 and deviation 1 in every column that varies")
@@ -70,21 +72,21 @@ def constant_up_to_rounding(scale):
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
 
 
-@scale.law("the result is computed in float64, also for float32 features")
+@scale.law("the result is computed in float64, also for float32 features and for whole numbers")
 def standardised_in_float64(scale):
-    table = np.array([[0.1], [0.2], [0.4]], np.float32)
-    answer = scale(table, table)
-    assert_dtype(answer, np.float64)
-    numbers = table[:, 0].tolist()
-    m, s = statistics.fmean(numbers), statistics.pstdev(numbers)
-    assert_close(answer[:, 0], [(x - m) / s for x in numbers], rtol=1e-12)
+    for table in (np.array([[0.1], [0.2], [0.4]], np.float32), np.arange(3600).reshape(300, 12) ** 2):
+        answer = scale(table, table)
+        assert_dtype(answer, np.float64)
+        numbers = table[:, -1].tolist()
+        m, s = statistics.fmean(numbers), statistics.pstdev(numbers)
+        assert_close(answer[:, -1], [(x - m) / s for x in numbers], rtol=1e-12)
 
 
 @scale.law(
-    "a column that varies by 2e-30 or by 1/1024 around a million is not constant; a single row is constant"
+    "a column that varies by 2e-140 or by 2^-32 around a million is not constant; a single row is constant"
 )
 def worked_small_spread(standardise):
-    table = np.array([[0.0, 1e6], [2e-30, 1e6 + 1 / 1024]])
+    table = np.array([[0.0, 1e6], [2e-140, 1e6 + 2.0**-32]])
     assert_close(standardise(table, table), [[-1.0, -1.0], [1.0, 1.0]], rtol=1e-5)
     assert_close(standardise(table[:1], table), np.zeros((2, 2)))
 
@@ -133,6 +135,8 @@ def worked_line(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
+    assert_close(pca_projection(1e-15 * points, np.int64(1)), [[-5e-15], [0], [5e-15]], atol=1e-24)
+    assert_close(pca_projection(points[:, :1], 1), [[-3], [0], [3]], atol=1e-9)
     assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 
 
@@ -146,6 +150,17 @@ def worked_sign(pca_projection):
         # its largest component in the first place.
         expected = np.array([[-3.0, -1.0], [-3.0, 1.0], [3.0, -1.0], [3.0, 1.0]]) * signs[::-1]
         assert_close(pca_projection(cloud * signs), expected, atol=1e-9)
+    flat = np.array([[1, 1e-9], [1, -1e-9], [-1, 1e-9], [-1, -1e-9]])  # almost a line
+    assert_close(pca_projection(flat), flat, atol=1e-14)
+    for seed in range(4):
+        wide = np.random.default_rng(seed).integers(-8, 9, (120, 12)).astype(np.float64)
+        points = np.array(pca_projection(wide, 12))
+        directions = np.linalg.pinv(wide - wide.mean(axis=0)) @ points
+        largest = directions[np.abs(directions).argmax(axis=0), np.arange(12)]
+        assert (largest > 0).all(), f"the largest components of twelve directions are {largest.round(2)}"
+        assert_close(points.mean(axis=0), 0.0, atol=1e-9)
+        spreads = np.sort((points**2).sum(axis=0))[::-1]  # the widest first
+        assert_close(points.T @ points, np.diag(spreads), rtol=1e-9, atol=1e-6)
 
 
 @pca.law("both coordinates have mean 0, they are uncorrelated, and the first one spreads the most")
@@ -189,9 +204,11 @@ def refuses_too_few(pca_projection, features):
         raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, no ValueError")
 
 
-@pca.law("the direction (3, -1, -1, -1.5) keeps its sign: its largest component is positive, its sum is not")
+@pca.law(
+    "the direction (3, -2, -2.5, -2.5) keeps its sign: its largest component is positive, its sum is not"
+)
 def sign_of_the_largest(pca):
-    direction = np.array([3, -1, -1, -1.5])
+    direction = np.array([3, -2, -2.5, -2.5])
     coordinates = pca(np.outer([0.0, 1.0, 2.0], direction), dims=1)
     assert_close(coordinates[:, 0], np.array([-1, 0, 1]) * np.sqrt(direction @ direction))
 
@@ -204,6 +221,7 @@ def coordinates_in_float64(pca):
         assert_dtype(answer, np.float64)
         distances = [np.linalg.norm(x[1:] - x[:-1], axis=1) for x in (answer, wide)]
         assert_close(distances[0], distances[1], rtol=1e-9)
+    assert_close(pca(points.astype(np.float32)).mean(axis=0), 0.0, atol=1e-12)
 
 
 @pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)
@@ -250,7 +268,7 @@ probe = Exercise(
 @st.composite
 def problems(draw):
     """weight (3, 2), bias (3,), features (4, 2), labels (4,), l2."""
-    k, d = draw(st.sampled_from([(3, 2), (2, 1), (4, 5)]))
+    k, d = draw(st.sampled_from([(3, 2), (2, 1), (4, 5), (3, 3)]))
     return (
         draw(arrays((k, d))),
         draw(arrays((k,))),
@@ -267,6 +285,12 @@ def worked_probe(probe_loss):
     assert_close(loss, np.log(2))
     assert_close(grad_weight, [[0.5], [-0.5]])
     assert_close(grad_bias, [0.0, 0.0])
+    # 300 examples i of class i with the feature i: dL/dW for class k is (mean of i - k) / 300
+    numbers = np.arange(300, dtype=np.uint16)
+    features = numbers.reshape(300, 1).astype(np.float64)
+    loss, grad_weight, _ = probe_loss(np.zeros((300, 1)), np.zeros(300), features, numbers, 1.0)
+    assert_close(loss, np.log(300))
+    assert_close(grad_weight, (149.5 - features) / 300)
 
 
 @probe.law("the gradients agree with central differences of the loss")
@@ -305,11 +329,16 @@ def is_a_mean(probe_loss, problem):
 @probe.law("logits of ten thousand do not overflow")
 def is_stable(probe_loss):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        loss, _, grad_bias = probe_loss(
-            np.array([[1e4], [0.0]]), np.zeros(2), np.array([[1.0]]), np.array([1]), 0.0
-        )
+        weight, bias = np.array([[1e4], [0.0]]), np.zeros(2)
+        loss, _, grad_bias = probe_loss(weight, bias, np.array([[1.0]]), np.array([1]), 0.0)
+        beside, _, _ = probe_loss(weight, bias, np.array([[1.0], [0.0]]), np.array([0, 0]), 0.0)
+        below, _, _ = probe_loss(weight, bias, np.array([[-1.0]]), np.array([0]), 0.0)
+        _, _, sure = probe_loss(weight, bias, np.array([[0.005]]), np.array([0]), 0.0)  # logits 50 and 0
     assert_close(loss, 1e4)
     assert_close(grad_bias, [1.0, -1.0])
+    assert_close(below, 1e4)
+    assert_close(sure[1], np.exp(-50), atol=0)
+    assert_close(beside, np.log(2) / 2)  # a row of equal logits beside a row of large logits
 
 
 @probe.law("everything is computed in float64, also for float32 weights and features")
@@ -324,16 +353,16 @@ def gradients_in_float64(probe_loss):
         assert_close(grad, expected, rtol=1e-12, atol=1e-15)
 
 
-@probe.law("weights 1 and 3 with l2 = 1/2 add 10/4 to the loss, 1/2 and 3/2 to dL/dW, and nothing to dL/db")
+@probe.law("weights 1 and 3 with l2 = 0.1 add 1/2 to the loss, 0.1 and 0.3 to dL/dW, and nothing to dL/db")
 def worked_decay(probe_loss):
     given = np.array([[1.0], [3.0]]), np.array([2.0, -5.0]), np.array([[2.0], [4.0]]), np.array([0, 1])
-    without, decayed = probe_loss(*given, 0.0), probe_loss(*given, 0.5)
-    assert_close(decayed[0] - without[0], 2.5)
-    assert_close(decayed[1] - without[1], [[0.5], [1.5]])
+    without, decayed = probe_loss(*given, 0.0), probe_loss(*given, 0.1)
+    assert_close(decayed[0] - without[0], 0.5, rtol=1e-10, atol=0)
+    assert_close(decayed[1] - without[1], [[0.1], [0.3]], rtol=1e-10, atol=0)
     assert_close(decayed[2] - without[2], [0.0, 0.0])
-    alone = probe_loss(np.array([[2.0]]), np.array([0.5]), np.array([[3.0]]), np.array([0]), 0.5)
-    assert_close(alone[0], 1.0)  # one class and one example: only the decay is left
-    assert_close(alone[1], [[1.0]])
+    alone = probe_loss(np.array([[2.0]]), np.array([0.5]), np.array([[3.0]]), np.array([0]), 5.0)
+    assert_close(alone[0], 10.0)  # one class and one example: only the decay is left
+    assert_close(alone[1], [[10.0]])
     assert_close(alone[2], [0.0])
 
 
@@ -342,7 +371,8 @@ def probe_refuses(probe_loss):
     given = np.ones((2, 1)), np.zeros(2), np.array([[2.0], [4.0]])
     for what, classes, l2 in (("a label of -1", [0, -1], 0.5), ("a label 2 of two classes", [0, 2], 0.5)):
         assert_refuses(what, probe_loss, *given, np.array(classes), l2)
-    assert_refuses("an l2 of -1/4", probe_loss, *given, np.array([0, 1]), -0.25)
+    for l2 in (-0.25, -1e-15):
+        assert_refuses(f"an l2 of {l2}", probe_loss, *given, np.array([0, 1]), l2)
 
 
 @probe.mistake("summed over the examples", breaks=probe.laws[0].text)

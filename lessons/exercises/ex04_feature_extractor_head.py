@@ -71,19 +71,15 @@ LABELS = np.array([0, 1, 2, 1, 0, 2])
 
 def features_of(model, images, layer):
     """The features in float64. Only the first layers of a Sequential are used."""
-    net = model.build()
-    top, _, inner = layer.partition(".")
-    x = images
-    for name, child in net.named_children():
-        if name == top and inner:
-            for part, module in child.named_children():
-                x = module(x)
-                if part == inner:
-                    break
-        else:
-            x = child(x)
+    return output_of(model.build(), images, layer).data.reshape(len(images), -1).astype(np.float64)
+
+
+def output_of(module, x, path):
+    top, _, inner = path.partition(".")
+    for name, child in module.named_children():
         if name == top:
-            return x.data.reshape(len(images), -1).astype(np.float64)
+            return output_of(child, x, inner) if inner else child(x)
+        x = child(x)
 
 
 def assert_best(head_on_features, model, images, labels, layer, l2):
@@ -115,16 +111,26 @@ def worked_head(head_on_features):
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
     assert_close(weight, [[-0.5, 0, 0.25, 0], [0.5, 0, -0.25, 0]], rtol=1e-4, atol=1e-5)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
-    images[:, 0, 0, 0] *= np.float32(2.0**-30)  # very small, but not constant
+    # weights of 2 with an l2 of 0.00017; no weights where each image is in both classes, with any l2
+    _, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=0.5 / (1 + np.exp(8.0)))
+    assert_close(bias, [4.0, -4.0], rtol=1e-3)
+    both = np.concatenate([images, images])
+    weight, bias = head_on_features(MLP, both, np.array([0, 1, 1, 0]), layer="flatten", l2=1e-12)
+    assert_close(weight, np.zeros((2, 4)))
+    assert_close(bias, [0.0, 0.0])
+    weight, bias = head_on_features(MLP, 0 * both, np.array([0, 1, 1, 1]), layer="flatten", l2=1.0)
+    assert_close(weight, np.zeros((2, 4)))  # all features are constant: probabilities 1/4 and 3/4
+    assert_close(bias, [-np.log(3) / 2, np.log(3) / 2], rtol=1e-4)
+    images[:, 0, 0, 0] *= np.float32(2.0**-60)  # very small, but not constant
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
-    assert_close(weight[:, 0], [-0.5 * 2.0**30, 0.5 * 2.0**30], rtol=1e-4)
+    assert_close(weight[:, 0], [-0.5 * 2.0**60, 0.5 * 2.0**60], rtol=1e-4)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
 
 
 @head.law("the result is the best head on the scaled features: the gradients by weight and bias are 0")
 def is_best(head_on_features):
     for layer in ("flatten", "block2.relu"):
-        for l2 in (0.1, 1.0):
+        for l2 in (0.1, 10.0):
             assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, l2)
 
 
@@ -132,8 +138,14 @@ def is_best(head_on_features):
 def takes_the_layer(head_on_features):
     for layer in ("block1", "block1.conv", "block2.bn"):
         assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
-    many = np.random.default_rng(0).integers(-8, 9, (15, 1, 2, 2)).astype(np.float32)
-    assert_best(head_on_features, MLP, many, np.arange(15) % 3, "fc1", 0.5)  # an output (N, D)
+    inner = Built("tiny_resnet", 2, num_classes=3, in_channels=1, widths=(2, 3))
+    assert_best(head_on_features, inner, PHOTOS, LABELS, "stage1.block1.residual.body.conv1", 0.5)
+    rng = np.random.default_rng(0)
+    many = rng.integers(-8, 9, (140, 1, 2, 2)).astype(np.float32)
+    assert_best(head_on_features, MLP, many, np.arange(140) % 135, "fc1", 0.5)  # an output (N, D)
+    two = Built("small_cnn", 3, num_classes=2, in_channels=2, widths=(3,), pool_after=())
+    wide = rng.integers(-8, 9, (6, 2, 3, 8)).astype(np.float32)  # two channels; 72 features
+    assert_best(head_on_features, two, wide, LABELS, "block1.conv", 0.5)
 
 
 @head.law("six other tasks, with two to four classes: the result is the best head on the scaled features")
@@ -149,7 +161,7 @@ def other_tasks(head_on_features):
     "a model in training mode: the features are those of evaluation mode, and the mode is then restored"
 )
 def head_of_training(head_on_features):
-    for training, learns in ((True, True), (True, False), (("block1",), True)):
+    for training, learns in ((True, True), (True, False), (("block1",), True), (("block1.bn",), True)):
         settings = {"training": training, "requires_grad": learns}
         model = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,), **settings)
         found = head_on_features(model, PHOTOS, LABELS, layer="block2.bn", l2=0.5)

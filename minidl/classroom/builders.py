@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from minidl.engine.checks import check_choice, check_instance, check_int, require
-from minidl.nn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Linear
+from minidl.nn.containers import Sequential
+from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Flatten, Linear
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
@@ -57,6 +58,12 @@ def batch_norm(
     return norm
 
 
+def normed_rows(in_features: int, num_classes: int, *, rng: np.random.Generator) -> Sequential:
+    """flatten, then norm, a BatchNorm1d, and head, a Linear without a bias."""
+    head = Linear(in_features, num_classes, bias=False, rng=rng)
+    return Sequential({"flatten": Flatten(), "norm": BatchNorm1d(in_features), "head": head})
+
+
 def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
     layer.weight.mask = None if mask is None else np.array(mask, bool)
@@ -64,7 +71,12 @@ def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) ->
     return layer
 
 
-MODELS: dict[str, Callable[..., Module]] = {"mlp": mlp, "small_cnn": small_cnn, "tiny_resnet": tiny_resnet}
+MODELS: dict[str, Callable[..., Module]] = {
+    "mlp": mlp,
+    "small_cnn": small_cnn,
+    "tiny_resnet": tiny_resnet,
+    "normed_rows": normed_rows,
+}
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 
 
@@ -108,7 +120,7 @@ class Built:
             frozen = check_instance("frozen", settings.pop("frozen", False), bool)
             model = MODELS[self.builder](**settings, rng=rng)
             for module in model.modules():
-                if isinstance(module, BatchNorm2d):
+                if isinstance(module, BatchNorm):
                     draw_statistics(module, rng)
                     module.frozen = frozen
         for parameter in model.parameters():
@@ -138,7 +150,7 @@ def with_grad(model: Module, requires_grad: bool | Sequence[str]) -> Module:
     return model
 
 
-def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
+def draw_statistics(norm: BatchNorm, rng: np.random.Generator) -> None:
     """Draw different means, variances, scales and shifts, so that a test notices a forgotten value."""
     channels = norm.num_features
     state = {
@@ -146,6 +158,7 @@ def draw_statistics(norm: BatchNorm2d, rng: np.random.Generator) -> None:
         "running_var": rng.uniform(0.5, 2, channels),
         "weight": rng.uniform(0.5, 1.5, channels),
         "bias": rng.normal(0, 0.5, channels),
+        "num_batches_tracked": 7,
     }
     norm.load_state_dict(state)
 

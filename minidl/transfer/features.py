@@ -112,7 +112,7 @@ def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
     ``reference`` has no information and becomes 0. Returns (N, D) in float64.
 
     >>> from minidl import transfer
-    >>> training, test = [[1, 10], [3, 30]], [[5, 20]]
+    >>> training, test = np.array([[1, 10], [3, 30]]), np.array([[5, 20]])
     >>> print(transfer.standardise(training, test))
     [[3. 0.]]
     """
@@ -132,7 +132,8 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
     The coordinates are float64. Raises ValueError for fewer than two points and dims > min(N, D).
 
     >>> from minidl import transfer
-    >>> print(transfer.pca_projection([[0, 0], [3, 4], [6, 8]], dims=1).round(3))  # points on one line
+    >>> points = np.array([[0, 0], [3, 4], [6, 8]])  # on one line
+    >>> print(transfer.pca_projection(points, dims=1).round(3))
     [[-5.]
      [ 0.]
      [ 5.]]

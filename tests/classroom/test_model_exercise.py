@@ -163,6 +163,17 @@ def test_an_array_with_axes_is_no_number():
         task.adapt(lambda x: x.mean(keepdims=True).reshape(1))(X)
 
 
+@pytest.mark.parametrize("writes", [(), ("model",)])
+def test_a_list_is_no_array_also_beside_a_model(writes):
+    def logits(model, x) -> "np.ndarray":
+        return model(x)
+
+    task = Exercise("91.2", logits, kind="model", writes=writes, points=1, hints=("Look.",))
+    task.adapt(logits)(MODEL, X)
+    with pytest.raises(WrongAnswer, match=r"returned a list .*: its signature says np.ndarray"):
+        task.adapt(lambda model, x: model(x).data.tolist())(MODEL, X)
+
+
 @pytest.mark.parametrize(
     "change, says",
     [

@@ -399,3 +399,288 @@ def names_that_begin_alike(model, images, labels, rates):
         if name.startswith(path)
     }
     return find("03.4").target(model, images, labels, {**rates, **later})
+
+
+# ---- answers that a second hunt found
+
+
+def descended(hessian, start, lr, steps, limit=np.inf, smallest=0.0, decay=1.0):
+    """What 03.1 asks for, but points stay within a limit, and a small gradient or later steps count less."""
+    path = [np.asarray(start, np.float64)]
+    for t in range(steps):
+        gradient = hessian @ path[-1]
+        if np.linalg.norm(gradient) < smallest:
+            return np.array(path + [path[-1]] * (steps - t))
+        path.append(np.clip(path[-1] - lr * (decay if t >= 50 else 1) * gradient, -limit, limit))
+    return np.array(path)
+
+
+@wrong("03.1", "points stay within 1e12")
+def within_a_limit(hessian, start, lr, steps):
+    return descended(hessian, start, lr, steps, limit=1e12)
+
+
+@wrong("03.1", "a gradient of norm 1e-12 ends the walk")
+def ended_by_its_norm(hessian, start, lr, steps):
+    return descended(hessian, start, lr, steps, smallest=1e-12)
+
+
+@wrong("03.1", "the rate is halved after 50 steps")
+def slower_later(hessian, start, lr, steps):
+    return descended(hessian, start, lr, steps, decay=0.5)
+
+
+not_taken("03.1", "a hessian without an inverse", lambda g: np.linalg.det(g["hessian"]) == 0)
+
+
+def stable_if(symmetric):
+    """What 03.2 asks for, with another test of symmetry."""
+
+    def answer(hessian):
+        H = np.asarray(hessian, np.float64)
+        if not symmetric(H):
+            raise ValueError("not symmetric")
+        largest = np.linalg.eigvalsh(H)[-1]
+        if largest <= 0:
+            raise ValueError("no bound")
+        return float(2 / largest)
+
+    return answer
+
+
+def agree_upwards(H):
+    return not (np.triu(H) - np.tril(H).T > 0).any()
+
+
+for text, symmetric in (
+    ("within 1e-5 of an entry", lambda H: np.allclose(H, H.T, atol=0)),
+    ("within 1e-6 of the largest entry", lambda H: abs(H - H.T).max() <= 1e-6 * abs(H).max()),
+    ("in its first row", lambda H: np.allclose(H[0], H[:, 0], atol=0)),
+    ("in its corners", lambda H: H[0, -1] == H[-1, 0]),
+    ("where the upper entry is larger", agree_upwards),
+    ("but for signs", lambda H: (abs(H) == abs(H.T)).all()),
+    ("if it commutes with its transpose", lambda H: np.allclose(H @ H.T, H.T @ H, atol=0, rtol=1e-12)),
+):
+    wrong("03.2", f"a matrix is symmetric {text}")(stable_if(symmetric))
+
+not_taken("03.2", "more than ten directions", lambda g: len(g["hessian"]) > 10)
+not_taken("03.2", "a curvature of 1e-300", lambda g: 0 < np.linalg.eigvalsh(g["hessian"])[-1] <= 1e-300)
+
+
+@wrong("03.2", "the rate is rounded to twelve places")
+def rounded_rate(hessian):
+    return round(find("03.2").target(hessian), 12)
+
+
+@wrong("03.3", "a list of losses")
+def listed_losses(*arguments, **options):
+    return find("03.3").target(*arguments, **options).tolist()
+
+
+@wrong("03.3", "a BatchNorm1d is not frozen")
+def maps_frozen(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            part.frozen = False
+    return losses
+
+
+@wrong("03.3", "a BatchNorm that was frozen is thawed")
+def turned_over(model, images, labels, num_classes, **options):
+    frozen = [part for part in model.modules() if isinstance(part, BatchNorm) and part.frozen]
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part in frozen:
+        part.frozen = False
+    return losses
+
+
+@wrong("03.3", "a momentum of 0 beside the frozen statistics")
+def without_momentum(model, images, labels, num_classes, **options):
+    for part in model.modules():
+        if isinstance(part, BatchNorm):
+            part.momentum = 0.0
+    return find("03.3").target(model, images, labels, num_classes, **options)
+
+
+@wrong("03.3", "the count of batches starts again")
+def counted_anew(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer *= 0
+    return losses
+
+
+@wrong("03.3", "the new head has a bias only if the old one had")
+def bias_as_before(model, images, labels, num_classes, **options):
+    had_bias = model.head.bias is not None
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    if not had_bias:
+        model.head.bias = None
+    return losses
+
+
+@wrong("03.3", "the first 64 images in each step")
+def first_images(model, images, labels, num_classes, **options):
+    return find("03.3").target(model, images[:64], labels[:64], num_classes, **options)
+
+
+@wrong("03.3", "a loss below 1/1000 ends the training")
+def head_good_enough(model, images, labels, num_classes, *, steps, lr, rng):
+    losses = find("03.3").target(
+        model, images, labels, num_classes, steps=steps, lr=lr, rng=np.random.default_rng(rng)
+    )
+    low = losses < 1e-3
+    return np.where(low, losses[low.argmax()], losses)
+
+
+@wrong("03.3", "a smaller rate after 20 steps")
+def slower_head(model, images, labels, num_classes, *, steps, lr, rng):
+    first = find("03.3").target(model, images, labels, num_classes, steps=min(steps, 20), lr=lr, rng=rng)
+    losses = [*first]
+    for _ in range(20, steps):
+        model.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        for parameter in model.head.parameters():
+            parameter.data = parameter.data - lr / 2 * parameter.grad
+        losses.append(loss.item())
+    return np.array(losses, np.float64)
+
+
+not_taken("03.3", "labels other than int64", lambda g: g["labels"].dtype != np.int64)
+
+
+@wrong("03.3", "labels of eight bits")
+def few_bits(model, images, labels, num_classes, **options):
+    return find("03.3").target(model, images, labels.astype(np.int8), num_classes, **options)
+
+
+@wrong("03.4", "the rate is for the whole block of a layer")
+def whole_blocks(model, images, labels, rates):
+    for path in rates:
+        model.layer(path)
+    blocks = {path.split(".")[0]: rate for path, rate in rates.items()}
+    return find("03.4").target(model, images, labels, blocks)
+
+
+@wrong("03.4", "the count of batches starts again")
+def count_from_zero(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer *= 0
+    return loss
+
+
+def settled_on(images_of):
+    """What 03.4 asks for, with the statistics of some of the images."""
+
+    def answer(model, images, labels, rates):
+        loss = find("03.4").target(model, images, labels, rates)
+        kept = {name: x.copy() for name, x in model.state_dict().items()}
+        nothing = dict.fromkeys(rates, 0.0)
+        find("03.4").target(model, images_of(images), labels[: len(images_of(images))], nothing)
+        changed = {name: x for name, x in model.state_dict().items() if "running" in name}
+        model.load_state_dict({**kept, **changed})
+        return loss
+
+    return answer
+
+
+wrong("03.4", "the statistics of the first 32 images")(settled_on(lambda images: images[:32]))
+
+
+@wrong("03.4", "the step with the first 64 images")
+def step_with_some_images(model, images, labels, rates):
+    loss = find("03.4").target(model, images[:64], labels[:64], rates)
+    find("03.4").target(model, images, labels, {})
+    return loss
+
+
+@wrong("03.4", "only the last rate is looked at")
+def last_rate(model, images, labels, rates):
+    last = list(rates)[-1:]
+    checked = {path: rate if path in last else abs(rate) for path, rate in rates.items()}
+    return find("03.4").target(model, images, labels, checked)
+
+
+@wrong("03.4", "a rate below 0 by less than 1e-9 is taken")
+def nearly_no_rate(model, images, labels, rates):
+    raised = {path: max(rate, 0.0) if rate > -1e-9 else rate for path, rate in rates.items()}
+    return find("03.4").target(model, images, labels, raised)
+
+
+@wrong("03.4", "a layer with a rate of 0 is not looked up")
+def looked_up_if_needed(model, images, labels, rates):
+    return find("03.4").target(model, images, labels, {path: rate for path, rate in rates.items() if rate})
+
+
+@wrong("03.4", "the path of a parameter is taken")
+def parameter_paths(model, images, labels, rates):
+    names = dict(model.named_parameters())
+    return find("03.4").target(
+        model, images, labels, {path: rate for path, rate in rates.items() if path not in names}
+    )
+
+
+@wrong("03.4", "a gradient is cut to 1")
+def cut_gradients(model, images, labels, rates):
+    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    loss = find("03.4").target(model, images, labels, rates)
+    for path, rate in rates.items():
+        for name, p in model.named_parameters():
+            if name.startswith(f"{path}."):
+                p.data = np.clip(p.data, before[name] - rate, before[name] + rate)
+    find("03.4").target(model, images, labels, {})
+    return loss
+
+
+not_taken("03.4", "a rate above 1", lambda g: max(g["rates"].values(), default=0) > 1)
+not_taken(
+    "03.4",
+    "a layer without parameters",
+    lambda g: any(not list(g["model"].layer(path).parameters()) for path in g["rates"]),
+)
+not_taken("03.4", "more than ten classes", lambda g: g["labels"].max() > 10)
+
+
+not_taken("03.1", "a rate above 2", lambda g: g["lr"] > 2)
+not_taken("03.1", "steps as an integer of NumPy", lambda g: type(g["steps"]) is not int)
+not_taken("03.1", "more than 64 directions", lambda g: len(g["hessian"]) > 64)
+wrong("03.2", "five directions and more are symmetric")(
+    stable_if(lambda H: len(H) > 4 or np.allclose(H, H.T, rtol=1e-9, atol=0))
+)
+wrong("03.2", "a matrix is symmetric within 1e-10 of its norm")(
+    stable_if(lambda H: np.linalg.norm(H - H.T) <= 1e-10 * np.linalg.norm(H))
+)
+not_taken(
+    "03.2",
+    "a curvature below 1e-15 of the largest entry",
+    lambda g: 0 < np.linalg.eigvalsh(g["hessian"])[-1] <= 1e-15 * abs(g["hessian"]).max(),
+)
+
+
+@wrong("03.3", "requires_grad is turned over, not set to False")
+def turned_over_gradients(model, images, labels, num_classes, **options):
+    fixed = [p for p in model.parameters() if not p.requires_grad]
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for parameter in fixed:
+        parameter.requires_grad_(True)
+    return losses
+
+
+@wrong("03.2", "no bound is an infinite bound, for three directions and more")
+def infinite_bound(hessian):
+    largest = np.linalg.eigvalsh(hessian)[-1]
+    return np.inf if largest == 0 and len(hessian) > 2 else find("03.2").target(hessian)
+
+
+@wrong("03.3", "a Linear before the head is not frozen")
+def linears_learn(model, images, labels, num_classes, **options):
+    losses = find("03.3").target(model, images, labels, num_classes, **options)
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            part.requires_grad_(True)
+    return losses

@@ -179,3 +179,256 @@ def head_evaluating_after_an_error(model, images, labels, **options):
     for part, training in modes:
         part.training = training
     return found
+
+
+# ---- answers that a second hunt found
+
+
+def scaled_if(constant):
+    """What 04.1 asks for, with another test of a constant column."""
+
+    def answer(reference, features):
+        R, X = np.asarray(reference, np.float64), np.asarray(features, np.float64)
+        is_constant = constant(R) | (np.ptp(R, axis=0) == 0)
+        return np.where(is_constant, 0, (X - R.mean(axis=0)) / np.where(is_constant, 1, R.std(axis=0)))
+
+    return answer
+
+
+for text, constant in (
+    ("varies by 1e-12 of its mean", lambda R: R.std(axis=0) <= 1e-12 * abs(R.mean(axis=0))),
+    ("varies by a few digits", lambda R: R.std(axis=0) <= 4 * np.finfo(float).eps * abs(R).max(axis=0)),
+    ("is close to its first row", lambda R: np.isclose(R, R[0], rtol=1e-12, atol=0).all(axis=0)),
+):
+    wrong("04.1", f"a column is constant if it {text}")(scaled_if(constant))
+
+
+@wrong("04.1", "within ten deviations")
+def cut_features(reference, features):
+    return find("04.1").target(reference, features).clip(-10, 10)
+
+
+@wrong("04.1", "within a million deviations")
+def cut_far_features(reference, features):
+    return find("04.1").target(reference, features).clip(-1e6, 1e6)
+
+
+@wrong("04.1", "rounded to twelve places")
+def rounded_features(reference, features):
+    return find("04.1").target(reference, features).round(12)
+
+
+@wrong("04.1", "the first 255 rows of the reference")
+def first_rows(reference, features):
+    return find("04.1").target(reference[:255], features)
+
+
+def signed(features, dims, sign):
+    """What 04.2 asks for, with the direction k of sign ``sign(direction, k)``."""
+    X = np.asarray(features, np.float64)
+    if max(dims, 2) > len(X) or dims > X.shape[1]:
+        raise ValueError("too many dimensions")
+    X = X - X.mean(axis=0)
+    directions = np.linalg.svd(X, full_matrices=False)[2][:dims]
+    return X @ np.array([sign(d, k) * d for k, d in enumerate(directions)]).T
+
+
+def of_the_largest(direction):
+    return np.sign(direction[np.abs(direction).argmax()])
+
+
+@wrong("04.2", "the sign by the sum of cubes")
+def sign_by_cubes(features, dims=2):
+    return signed(features, dims, lambda d, k: 1 if (d**3).sum() >= 0 else -1)
+
+
+@wrong("04.2", "the signs of the first two directions only")
+def two_signs(features, dims=2):
+    return signed(features, dims, lambda d, k: of_the_largest(d) if k < 2 else 1)
+
+
+@wrong("04.2", "the mean in the features' own dtype")
+def narrow_mean(features, dims=2):
+    shift = np.asarray(features).mean(axis=0) - np.mean(features, axis=0, dtype=np.float64)
+    coordinates = find("04.2").target(features, dims)
+    X = np.asarray(features, np.float64) - np.mean(features, axis=0, dtype=np.float64)
+    return coordinates - shift @ (np.linalg.pinv(X) @ coordinates)
+
+
+@wrong("04.2", "the directions of the first 20 points")
+def directions_of_some(features, dims=2):
+    X = np.asarray(features, np.float64) - np.mean(features, axis=0, dtype=np.float64)
+    coordinates = find("04.2").target(features, dims)
+    if len(X) <= 20:
+        return coordinates
+    directions = np.linalg.svd(X[:20], full_matrices=False)[2][:dims]
+    return X @ np.array([of_the_largest(d) * d for d in directions]).T
+
+
+@wrong("04.2", "rounded to ten places")
+def rounded_coordinates(features, dims=2):
+    return find("04.2").target(features, dims).round(10)
+
+
+not_taken("04.2", "more than three dimensions", lambda g: g["dims"] > 3)
+not_taken("04.2", "one column", lambda g: g["features"].shape[1] == 1)
+not_taken("04.2", "dims as an integer of NumPy", lambda g: type(g["dims"]) is not int)
+
+
+def probed(weight, bias, features, labels, l2, log_softmax=None, rows=None):
+    """What 04.3 asks for, with a softmax of one's own, or with the gradients of some rows."""
+    W, b, X = (np.asarray(x, np.float64) for x in (weight, bias, features))
+    found = find("04.3").target(weight, bias, features, labels, l2)
+    if log_softmax:
+        log_P = log_softmax(X @ W.T + b)
+        loss = -log_P[np.arange(len(X)), labels].mean() + l2 / 2 * (W**2).sum()
+        return loss, *found[1:]
+    parts = [find("04.3").target(weight, bias, features[i], labels[i], l2) for i in rows(len(X))]
+    return found[0], np.mean([part[1] for part in parts], axis=0), found[2]
+
+
+@wrong("04.3", "the largest of all logits is subtracted, not that of the row")
+def one_maximum(weight, bias, features, labels, l2):
+    def log_softmax(z):
+        z = z - z.max()
+        return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+    return probed(weight, bias, features, labels, l2, log_softmax)
+
+
+@wrong("04.3", "the mean of batches of 32, of which the last is smaller")
+def mean_of_batches(weight, bias, features, labels, l2):
+    def rows(n):
+        return [slice(i, i + 32) for i in range(0, n, 32)]
+
+    return probed(weight, bias, features, labels, l2, rows=rows)
+
+
+@wrong("04.3", "the gradient of the first 64 examples")
+def slope_of_some(weight, bias, features, labels, l2):
+    return probed(weight, bias, features, labels, l2, rows=lambda n: [slice(0, 64)])
+
+
+@wrong("04.3", "l2 with the digits of float32")
+def narrow_decay(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, float(np.float32(l2)))
+
+
+@wrong("04.3", "an l2 below 0 by less than 1e-12 is taken")
+def nearly_no_decay(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, max(l2, 0.0) if l2 > -1e-12 else l2)
+
+
+@wrong("04.3", "labels of eight bits")
+def few_label_bits(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels.astype(np.int8), l2)
+
+
+not_taken("04.3", "an l2 above 1", lambda g: g["l2"] > 1)
+not_taken("04.3", "a label above 10", lambda g: max(g["labels"]) > 10)
+
+
+@wrong("04.4", "each block gets one mode for all of its layers")
+def modes_of_blocks(model, images, labels, **options):
+    found = find("04.4").target(model, images, labels, **options)
+    for child in model.children():
+        child.train(child.training)
+    return found
+
+
+@wrong("04.4", "a feature that varies by less than 1e-12 is taken for constant")
+def small_feature(model, images, labels, *, layer, l2):
+    weight, bias = find("04.4").target(model, images, labels, layer=layer, l2=l2)
+    small = abs(weight).max(axis=0) > 1e12
+    weight[:, small] = 0
+    return weight, bias
+
+
+@wrong("04.4", "an l2 of 1/1000 at least")
+def least_decay(model, images, labels, *, layer, l2):
+    return find("04.4").target(model, images, labels, layer=layer, l2=max(l2, 1e-3) if l2 > 0 else l2)
+
+
+@wrong("04.4", "the first 64 images")
+def head_of_some_images(model, images, labels, **options):
+    return find("04.4").target(model, images[:64], labels[:64], **options)
+
+
+@wrong("04.4", "the first 64 features")
+def head_of_some_features(model, images, labels, **options):
+    weight, bias = find("04.4").target(model, images, labels, **options)
+    weight[:, 64:] = 0
+    return weight, bias
+
+
+@wrong("04.4", "a list of weight and bias")
+def listed_head(*arguments, **options):
+    return list(find("04.4").target(*arguments, **options))
+
+
+not_taken("04.4", "an l2 above 1", lambda g: g["l2"] > 1)
+not_taken("04.4", "an l2 below 1e-6", lambda g: 0 < g["l2"] < 1e-6)
+not_taken("04.4", "more than four classes", lambda g: max(g["labels"]) > 3)
+not_taken("04.4", "two channels", lambda g: g["images"].shape[1] > 1)
+
+
+not_taken("04.1", "more than ten columns", lambda g: np.shape(g["reference"])[1] > 10)
+not_taken("04.2", "more than ten columns", lambda g: np.shape(g["features"])[1] > 10)
+
+
+@wrong("04.2", "a direction in which the points nearly agree gives 0")
+def no_small_spread(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    spread = np.linalg.norm(coordinates, axis=0)
+    return np.where(spread < 1e-6 * spread[0], 0, coordinates)
+
+
+@wrong("04.2", "all of more than three columns in rising order of spread")
+def rising_spread(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    return coordinates[:, ::-1] if dims == np.shape(features)[1] > 3 else coordinates
+
+
+@wrong("04.3", "the slope by a square weight is transposed")
+def transposed_slope(*given):
+    loss, by_weight, by_bias = find("04.3").target(*given)
+    return loss, by_weight.T if len(set(by_weight.shape)) == 1 else by_weight, by_bias
+
+
+@wrong("04.3", "a logit is -1000 at least")
+def least_logit(weight, bias, features, labels, l2):
+    def log_softmax(z):
+        z = np.maximum(z, -1e3)
+        z = z - z.max(axis=1, keepdims=True)
+        return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+    return probed(weight, bias, features, labels, l2, log_softmax)
+
+
+@wrong("04.3", "a probability is 1e-12 at least")
+def least_probability(weight, bias, features, labels, l2):
+    loss, by_weight, by_bias = find("04.3").target(weight, bias, features, labels, l2)
+    return loss, by_weight, np.where(abs(by_bias) < 1e-12, 1e-12 / len(features), by_bias)
+
+
+@wrong("04.4", "two names of a path, however many it has")
+def outer_layer(model, images, labels, *, layer, l2):
+    model.layer(layer)
+    short = ".".join(layer.split(".")[:2])
+    return find("04.4").target(model, images, labels, layer=short, l2=l2)
+
+
+@wrong("04.4", "refused: features that are all constant")
+def some_feature_varies(model, images, labels, **options):
+    weight, bias = find("04.4").target(model, images, labels, **options)
+    if not weight.any() and not np.ptp(images, axis=0).any():
+        raise ValueError("no feature varies")
+    return weight, bias
+
+
+@wrong("04.2", "the mean of the first 100 points")
+def mean_of_some(features, dims=2):
+    X = np.asarray(features, np.float64)
+    coordinates = find("04.2").target(features, dims)
+    shift = X.mean(axis=0) - X[:100].mean(axis=0)
+    return coordinates + shift @ (np.linalg.pinv(X - X.mean(axis=0)) @ coordinates)
