@@ -50,16 +50,20 @@ def worked_order(order):
     assert_equal(list(order("w", parents.__getitem__)), ["w", "v", "u", "x"])
 
 
-@order.law("nodes are compared by ==: -1, -2, 1, '1' and None are five nodes, but 1 and 1.0 are one")
+@order.law(
+    "nodes are compared by ==: -1, -2, 1, '1', '', None, () and (1, 2) are eight, but 1 and 1.0 are one"
+)
 def tells_nodes_apart(order):
-    parents = {0: [-1, "1", -2, 1.0], -1: [-2], -2: ["1", 1], "1": [1], 1: [None], None: []}
-    found, expected = list(order(0, lambda node: parents[node])), [0, -1, -2, "1", 1, None]
+    parents = {0: [-1, "1", -2, 1.0], -1: [-2], -2: ["1", 1], "1": [1], 1: [None], None: [""], "": [(1, 2)]}
+    parents |= {(1, 2): [()], (): []}
+    found, expected = list(order(0, lambda node: parents[node])), [0, -1, -2, "1", 1, None, "", (1, 2), ()]
     assert found == expected, f"the chain {expected} came back as {found}"
 
 
 @order.law("if every number has all smaller numbers as its parents, the order is 9, 8, ..., 0")
 def many_parents(order):
-    rising, falling = order(9, range), order(9, lambda node: range(node)[::-1])
+    rising = order(9, lambda node: list(range(node)))
+    falling = order(9, lambda node: list(range(node))[::-1])
     assert_equal(list(rising), list(range(9, -1, -1)))
     assert_equal(list(falling), list(range(9, -1, -1)))
 
