@@ -303,14 +303,19 @@ def tape_keeps_each_dtype(tape_gradients):
         for x, gradient, number in zip(inputs, grads, expected, strict=True):
             assert_close(gradient, np.full(x.shape, number))
             assert_dtype(gradient, x.dtype)
+    _, grads = tape_gradients([half, ones / 10], [("mul", 0, 1), ("mul", 2, 1)])
+    assert_close(grads[1], ones / 10, rtol=1e-12)  # with the digits of float64
 
 
-@tape.law("a tape of 3,000 steps works")
+@tape.law("a tape of 3,000 steps works, and one of 60 doublings, which has 2 to the power of 60 paths")
 def long_tape(tape_gradients):
     steps = [("add", i, 0) for i in range(3000)]
     y, (grad,) = tape_gradients([np.array([0.25])], steps)
     assert_close(y, [750.25])
     assert_close(grad, [3001.0])
+    y, (grad,) = tape_gradients([np.array([0.25])], [("add", i, i) for i in range(60)])
+    assert_close(y, [2.0**58])
+    assert_close(grad, [2.0**60])
 
 
 @tape.law("ValueError for no steps, an unknown name, and the number of a value that is not before the step")

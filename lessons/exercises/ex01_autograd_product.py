@@ -47,7 +47,7 @@ WIDE = [
     ((3, 3), (3,)), ((3,), (3, 3)), ((3, 3), (3, 3)), ((2, 1, 2), (1, 2, 1)), ((2, 2, 2), (2, 2, 2)),
     ((2,), (2, 3, 2, 2)), ((2, 3, 3, 2), (2,)), ((2, 1, 2, 3), (1, 3, 3, 2)), ((3, 2), (2, 2, 2, 2, 1)),
     ((2, 2, 2, 1, 2), (2, 3)), ((2, 1, 2, 3), (2, 2, 2, 3, 2)), ((2, 2, 2, 1, 2), (2, 1, 2, 3)),
-    ((1, 2, 1, 2, 3), (2, 1, 2, 3, 2)), ((2, 2, 3, 1), (1, 1, 2)),
+    ((1, 2, 1, 2, 3), (2, 1, 2, 3, 2)), ((2, 2, 3, 1), (1, 1, 2)), ((2, 17), (17,)),
 ]  # fmt: skip
 
 
@@ -81,6 +81,12 @@ def worked_vectors(matmul):
     assert_equal(np.shape(y), ())
     assert_close(grad_a, [30.0, 40.0])
     assert_close(grad_b, [10.0, 20.0])
+    _, (grad_a, grad_b) = matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]), grad=np.array(1e-14))
+    assert_close(grad_a, [3e-14, 4e-14], atol=0)
+    assert_close(grad_b, [1e-14, 2e-14], atol=0)
+    _, (grad_a, grad_b) = matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]), grad=np.array(np.inf))
+    assert_close(grad_a, [np.inf, np.inf])
+    assert_close(grad_b, [np.inf, np.inf])
 
 
 @product.law("each number of y is the sum of a row of a times a column of b; the front axes broadcast")
@@ -136,9 +142,9 @@ def product_keeps_float32(matmul, pair):
 
 @product.law("a fixed factor of whole numbers needs no gradient; the other gradient is as usual")
 def worked_fixed_factor(matmul):
-    a, whole, g = np.array([[0.5, 0.25]]), np.array([[2], [4]]), np.array([[10.0]])
-    assert_close(matmul(a, whole, grad=g)[1][0], [[20.0, 40.0]])
-    assert_close(matmul(whole.T, a.T, grad=g)[1][1], [[20.0], [40.0]])
+    a, whole, g = np.array([[0.5, 0.25]]), np.array([[2], [4]]), np.array([[0.25]])
+    assert_close(matmul(a, whole, grad=g)[1][0], [[0.5, 1.0]])
+    assert_close(matmul(whole.T, a.T, grad=g)[1][1], [[0.5], [1.0]])
 
 
 class Reference(linalg.MatMul):

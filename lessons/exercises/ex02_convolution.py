@@ -49,6 +49,7 @@ def worked_sizes(output_size):
     assert_close(output_size(8, 3), 6)
     assert_close(output_size(8, 3, 1, 1, 1), 8)
     assert_close(output_size(8, 3, 2, 1, 1), 4)
+    assert_close(output_size(8, kernel=3, stride=2, padding=1), 4)
     assert_close(output_size(8, 3, 1, 0, 2), 4)
 
 
@@ -326,6 +327,8 @@ def sums_large_columns(col2im):
         np.add.at(expected, places, columns)
         answer = col2im(columns, *pairs, np.full(shape, -99.0))
         assert_close(answer, expected, rtol=1e-9, atol=0)
+        answer = col2im(columns.astype(np.float32), *pairs, np.full(shape, -99.0, np.float32))
+        assert_close(answer, expected, rtol=1e-3, atol=1e-20)
 
 
 @col2im.law("col2im is the adjoint of im2col: sum(im2col(a) · g) = sum(a · col2im(g))")

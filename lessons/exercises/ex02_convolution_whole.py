@@ -161,9 +161,11 @@ def large_convolution(conv2d):
 @conv2d.law("float32 stays float32, in the result and in both gradients")
 def convolution_keeps_float32(conv2d):
     x, weight = NINE.astype(np.float32), CORNERS.astype(np.float32)
-    y, grads = conv2d(x, weight, grad=np.ones((1, 1, 2, 2), np.float32))
-    for value in (y, *grads):
-        assert_dtype(value, np.float32)
+    for count, stride, places in ((1, (1, 1), (2, 2)), (2, (2, 1), (1, 2))):
+        g = np.ones((count, 1, *places), np.float32)
+        y, grads = conv2d(np.repeat(x, count, axis=0), weight, grad=g, stride=stride)
+        for value in (y, *grads):
+            assert_dtype(value, np.float32)
 
 
 @conv2d.law(

@@ -558,3 +558,51 @@ def equal_inputs_are_one(inputs, steps):
     if len(inputs) == 2 and np.array_equal(*inputs) and ("mul", 0, 1) in steps:
         grads = [2 * grads[0], 0 * grads[1]]
     return y, grads
+
+
+@wrong("01.4", "a node that is a tuple is taken for a mark")
+def tuples_as_marks(root, parents_of):
+    return find("01.4").target(root, lambda node: [p for p in parents_of(node) if not isinstance(p, tuple)])
+
+
+@wrong("01.3", "whole numbers are summed in float64")
+def whole_sums_in_float64(grad, shape):
+    return unbroadcast(grad.astype(np.float64), shape).astype(grad.dtype)
+
+
+@wrong("01.1", "two numbers give an array of one number")
+class NumbersAsArrays(find("01.1").target):
+    def forward(self, a, b):
+        return np.atleast_1d(super().forward(a, b))
+
+
+def changed_matrix_gradients(text, change):
+    class Changed(find("01.5").target):
+        def backward(self, grad):
+            return tuple(None if g is None else change(g, self.a) for g in super().backward(grad))
+
+    wrong("01.5", text)(Changed)
+
+
+changed_matrix_gradients("both gradients have a's dtype, whole numbers too", lambda g, a: g.astype(a.dtype))
+changed_matrix_gradients("an infinite gradient becomes a large number", lambda g, a: np.nan_to_num(g))
+changed_matrix_gradients(
+    "gradients below 1e-12 become 0", lambda g, a: np.where(np.abs(g) < 1e-12, 0, g).astype(g.dtype)
+)
+
+
+@wrong("01.6", "with one input of float32 all gradients have the digits of float32")
+def narrow_tape_gradients(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [narrowed(g) if any(x.dtype == np.float32 for x in inputs) else g for g in grads]
+
+
+@wrong("01.6", "walks every path back, of which there are too many")
+def every_path_back(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    paths = [0] * len(inputs) + [1] * len(steps)
+    for place, (_, *sources) in enumerate(steps):
+        paths[len(inputs) + place] = sum(max(paths[i], 1) for i in sources)
+    if max(paths) > 10**6:
+        raise RuntimeError("still walking")
+    return y, grads

@@ -261,3 +261,23 @@ changed_gradients("gradients with the digits of float32", narrowed)
 changed_gradients(
     "gradients below 1e-20 become 0", lambda g: np.where(np.abs(g) < 1e-20, 0, g).astype(g.dtype)
 )
+
+
+@wrong("02.4", "with a stride the gradients are in float64")
+class WideWithStride(find("02.4").target):
+    def backward(self, grad):
+        return tuple(g.astype(np.float64) if self.stride != (1, 1) else g for g in super().backward(grad))
+
+
+@wrong("02.4", "of several images the result is in float64")
+class WideForSeveral(find("02.4").target):
+    def forward(self, x, weight):
+        y = super().forward(x, weight)
+        return y.astype(np.float64) if len(x) > 1 else y
+
+
+@wrong("02.3", "only float64 is taken")
+def float64_only(columns, kernel_size, stride, dilation, image):
+    if image.dtype != np.float64:
+        raise TypeError("float64 is expected")
+    find("02.3").target(columns, kernel_size, stride, dilation, image)
