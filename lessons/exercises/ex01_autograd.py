@@ -9,6 +9,26 @@ from minidl.classroom.strategies import arrays, broadcastable_pairs, shapes
 from minidl.engine import elementwise, op
 from minidl.engine.op import Op
 
+# Shapes that broadcast together: up to five axes, of which several are added or stretched, in either array.
+WIDE = [
+    ((), ()), ((3, 3), (3, 3)), ((2, 1), (1, 3)), ((1, 2, 1), (2, 1, 2, 3)), ((3, 2), (2, 2, 3, 2)),
+    ((2, 3, 2, 3), (1, 3, 1, 1)), ((2, 3, 2, 3), (2, 1, 2, 1)), ((), (2, 1, 2, 2, 2)),
+    ((2, 1), (2, 2, 1, 2, 3)), ((2, 1, 3, 1, 2), (1, 4, 1, 2, 1)),
+]  # fmt: skip
+
+
+def wave(shape, factor=1.0):
+    """Different numbers, with all the digits of float64."""
+    return (factor * np.cos(np.arange(np.prod(shape, dtype=int)) + 1.0)).reshape(shape)
+
+
+def sums(grad, shape):
+    """For each place of an array of shape ``shape``: the sum of ``grad`` where this place is broadcast to."""
+    count = np.prod(shape, dtype=int)
+    places = np.broadcast_to(np.arange(count).reshape(shape), grad.shape)
+    return np.bincount(places.ravel(), grad.ravel(), count).reshape(shape)
+
+
 # ---- 01.1 Mul
 
 mul = Exercise(
@@ -42,10 +62,11 @@ def worked_product(mul):
     _, grads = mul(np.array([[3.0]]), np.ones((2, 3)), grad=np.ones((2, 3)))  # two axes are stretched
     assert_close(grads[0], [[6.0]])
     assert_close(grads[1], np.full((2, 3), 3.0))
-    nothing = np.zeros((2, 0))
-    grads = mul(np.ones((2, 1)), nothing, grad=nothing)[1]  # a 1 stretched to 0 gets a 0
-    assert_equal(grads[0], np.zeros((2, 1)))
-    assert_equal(grads[1], nothing)
+    nothing = np.zeros((2, 0), np.float32)
+    grads = mul(np.ones((2, 1), np.float32), nothing, grad=nothing)[1]  # a 1 stretched to 0 gets a 0
+    for gradient, expected in zip(grads, (np.zeros((2, 1)), nothing), strict=True):
+        assert_equal(gradient, expected)
+        assert_dtype(gradient, np.float32)
 
 
 @mul.law("forward multiplies, and broadcasts as NumPy does")
@@ -64,10 +85,23 @@ def keeps_shapes(mul, pair):
     assert_equal(np.shape(grad_b), b.shape)
 
 
+@mul.law("up to five axes: each gradient sums over all axes along which its factor was stretched")
+def sums_all_axes(mul):
+    for pair in WIDE:
+        a, b = map(wave, pair)
+        grad = wave(np.broadcast_shapes(*pair), 1e-14)
+        y, (grad_a, grad_b) = mul(a, b, grad=grad)
+        assert_close(y, np.multiply(a, b), rtol=1e-12)
+        assert_close(grad_a, sums(grad * b, a.shape), rtol=1e-9, atol=0)
+        assert_close(grad_b, sums(grad * a, b.shape), rtol=1e-9, atol=0)
+    grad_a, _ = mul(np.array([2.0, 3.0]), np.array(4.0), grad=np.array([np.inf, 1.0]))[1]
+    assert_equal(grad_a, np.array([np.inf, 4.0]))
+
+
 @mul.law("a factor of whole numbers needs no gradient; the other factor's gradient is as usual")
 def worked_whole_numbers(mul):
-    assert_close(mul(np.array([2.0]), np.array([3]), grad=np.array([10.0]))[1][0], [30.0])
-    assert_close(mul(np.array([2]), np.array([3.0]), grad=np.array([10.0]))[1][1], [20.0])
+    assert_close(mul(np.array([2.0]), np.array([3]), grad=np.array([0.25]))[1][0], [0.75])
+    assert_close(mul(np.array([2]), np.array([3.0]), grad=np.array([0.25]))[1][1], [0.5])
 
 
 @mul.law("sum(a · grad_a) = sum(b · grad_b) = sum(y · g), where g is the incoming gradient")
@@ -165,10 +199,18 @@ def has_its_slope(sigmoid, x, g):
 
 @sigmoid.law("small values keep all their digits: at x = -40 the value is e^-40")
 def keeps_small_values(sigmoid):
-    assert_close(sigmoid(np.array([np.log(3.0)]))[0], [0.75], rtol=1e-12)
+    y, (grad_x,) = sigmoid(np.array([np.log(3.0)]), grad=np.array([0.1]))
+    assert_close(y, [0.75], rtol=1e-12)
+    assert_close(grad_x, [0.01875], rtol=1e-12, atol=0)
     y, (grad_x,) = sigmoid(np.array([-40.0, -5.0]), grad=np.ones(2))
     assert_close(y, [np.exp(-40), 1 / (1 + np.exp(5))], rtol=1e-9, atol=0)
     assert_close(grad_x, [np.exp(-40), np.exp(5) / (1 + np.exp(5)) ** 2], rtol=1e-9, atol=0)
+    for x in np.array([-80.0, -700.0]), np.array([-40.0, -80.0, -86.0], np.float32):
+        y, (grad_x,) = sigmoid(x, grad=np.ones_like(x))
+        assert_close(y, np.exp(x), rtol=1e-5, atol=0)
+        assert_close(grad_x, np.exp(x), rtol=1e-5, atol=0)
+    _, (grad_x,) = sigmoid(np.array([25.0, 30.0]), grad=np.ones(2))  # 1 - y is small, but not 0
+    assert_close(grad_x, np.exp([-25.0, -30.0]), rtol=1e-2, atol=0)
 
 
 @sigmoid.law("at x = ±10,000 and at ±∞ the value is exactly 1 and 0, without overflow")
@@ -182,13 +224,21 @@ def is_stable(sigmoid):
             y, (grad_x,) = sigmoid(np.array([np.inf, -np.inf, 100.0], dtype), grad=np.ones(3, dtype))
         assert_close(y, [1.0, 0.0, 1.0])
         assert_close(grad_x, [0.0, 0.0, 0.0])
+    y = sigmoid(np.array([-720.0]))[0]
+    assert_close(y, np.exp([-720.0]), rtol=1e-5, atol=0)  # a number above 0, although e^720 overflows
 
 
-@sigmoid.law("float32 stays float32, in the value and in the gradient")
+@sigmoid.law(
+    "x may have any shape, () and (2, 0) too; float32 stays float32, in the value and in the gradient"
+)
 def sigmoid_keeps_float32(sigmoid):
-    y, (grad_x,) = sigmoid(np.array([[-1.0, 0.5]], np.float32), grad=np.ones((1, 2), np.float32))
-    assert_dtype(y, np.float32)
-    assert_dtype(grad_x, np.float32)
+    for x in (np.array([[-1.0, 0.5]]), np.array(-2.0), np.zeros((2, 0)), wave((2, 1, 3, 2))):
+        for dtype in (np.float32, np.float64):
+            y, (grad_x,) = sigmoid(x.astype(dtype), grad=np.ones(x.shape, dtype))
+            assert_close(y, 1 / (1 + np.exp(-x)))
+            assert_close(grad_x, np.exp(-x) / (1 + np.exp(-x)) ** 2)
+            assert_dtype(y, dtype)
+            assert_dtype(grad_x, dtype)
 
 
 @sigmoid.mistake(
@@ -247,9 +297,7 @@ def worked_unbroadcast(unbroadcast):
     assert_close(unbroadcast(grad, ()), 66.0)
 
 
-@unbroadcast.law(
-    "several axes at once: both axes of (1, 1), or an added and a stretched axis; a 1 stretched to 0 gives 0"
-)
+@unbroadcast.law("several axes at once, up to five: added, stretched or both; a 1 stretched to 0 gives 0")
 def worked_several_axes(unbroadcast):
     assert_close(unbroadcast(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), (1, 1)), [[66.0]])
     assert_close(unbroadcast(np.arange(12.0).reshape(2, 2, 3), (2, 1)), [[24.0], [42.0]])
@@ -258,6 +306,14 @@ def worked_several_axes(unbroadcast):
     assert_equal(nothing, np.zeros((2, 1)))
     assert_dtype(nothing, np.float32)
     assert_dtype(unbroadcast(np.zeros((2, 0, 3), np.float32), (0, 1)), np.float32)
+    for pair in WIDE:
+        grad = wave(np.broadcast_shapes(*pair), 1e-14)
+        for shape in pair:
+            assert_close(unbroadcast(grad, shape), sums(grad, shape), rtol=1e-9, atol=0)
+    assert_equal(unbroadcast(np.zeros((2, 0)), ()), np.zeros(()))
+    assert_equal(unbroadcast(np.array([2**53, 1]), ()), np.array(2**53 + 1))  # float64 has no such number
+    lost = np.array([[1.0, np.nan], [np.inf, 1.0]])
+    assert_equal(unbroadcast(lost, (2, 1)), np.array([[np.nan], [np.inf]]))
 
 
 @unbroadcast.law("the result has the given shape")

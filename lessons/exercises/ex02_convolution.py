@@ -49,6 +49,7 @@ def worked_sizes(output_size):
     assert_close(output_size(8, 3), 6)
     assert_close(output_size(8, 3, 1, 1, 1), 8)
     assert_close(output_size(8, 3, 2, 1, 1), 4)
+    assert_close(output_size(8, kernel=3, stride=2, padding=1), 4)
     assert_close(output_size(8, 3, 1, 0, 2), 4)
 
 
@@ -95,12 +96,15 @@ def refuses_large_reach(output_size):
         assert_refuses(what, output_size, size, kernel, stride, padding, dilation)
 
 
-@output_size.law("the answer is an int, exact for large sizes too")
+@output_size.law(
+    "the answer is an int and exact, where the last step of the stride just fits or just does not"
+)
 def is_an_int(output_size):
-    for size in (8, 2**60 + 1):
-        places = output_size(size, 1)
+    cases = [(1, 1, 1), (8, 1, 8), (3 * 10**7, 3000, 10_000), (3 * 10**7 + 1, 3000, 10_001)]
+    for size, stride, expected in cases + [(stride + 1, stride, 2) for stride in range(1, 100)]:
+        places = output_size(size, 1, stride)
         assert type(places) is int, f"yours is {type(places).__name__} {places!r}, expected an int"
-        assert_equal(places, size)
+        assert_equal(places, expected)
 
 
 @output_size.mistake("forgot that the last position counts too", breaks=output_size.laws[0].text)
@@ -170,6 +174,10 @@ def worked_columns(im2col):
     assert_close(columns, expected)
     assert_equal(im2col(image / 10, (2, 2), (1, 1), (1, 1), np.zeros((4, 4))), expected / 10)
     assert_equal(im2col(image / 10, (2, 2), (1, 2), (1, 1), np.zeros((4, 2))), expected[:, ::2] / 10)
+    below = im2col(image, (2, 2), (1, 1), (2, 1), np.zeros((4, 2)))
+    assert_equal(below, np.array([[1.0, 2.0], [2.0, 3.0], [7.0, 8.0], [8.0, 9.0]]))
+    beside = im2col(image, (2, 2), (1, 1), (1, 2), np.zeros((4, 2)))
+    assert_equal(beside, np.array([[1.0, 4.0], [3.0, 6.0], [4.0, 7.0], [6.0, 9.0]]))
     narrow = im2col(image.astype(np.float32), (2, 2), (1, 1), (1, 1), np.zeros((4, 4), np.float32))
     assert_equal(narrow, expected)
 
@@ -188,6 +196,31 @@ def holds_patches(im2col, case):
                 left : left + dilation[1] * (kernel[1] - 1) + 1 : dilation[1],
             ]
             assert_close(columns[:, y * out[1] + x], patch.reshape(-1))
+
+
+# Channels, height and width; kernel, stride and dilation: more of each than the small cases have.
+LARGE = [((5, 17, 19), (5, 4), (4, 3), (2, 4)), ((4, 17, 19), (2, 5), (5, 4), (4, 1))]
+
+
+def pixels_of_columns(shape, kernel, stride, dilation):
+    """The index (c, row, column) of the pixel that lies at each place of the columns."""
+    out = [
+        (n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(shape[1:], kernel, stride, dilation, strict=True)
+    ]
+    c, i, j, y, x = np.indices((shape[0], *kernel, *out)).reshape(5, -1, out[0] * out[1])
+    return c, y * stride[0] + i * dilation[0], x * stride[1] + j * dilation[1]
+
+
+@im2col.law(
+    "five channels, 17×19 pixels, strides and dilations up to 5: the exact pixels replace what stood there"
+)
+def copies_large_images(im2col):
+    for shape, *pairs in LARGE:
+        image = 1e-14 * np.cos(np.arange(np.prod(shape))).reshape(shape)
+        image[0, 0, 0], image[-1, -1, -1] = np.inf, np.nan
+        expected = image[pixels_of_columns(shape, *pairs)]
+        for ordered in image, np.asfortranarray(image):
+            assert_equal(im2col(ordered, *pairs, np.full(expected.shape, np.nan)), expected)
 
 
 @im2col.law("a 1×1 kernel copies the image")
@@ -283,6 +316,19 @@ def worked_strides(col2im):
             assert_close(answer, image)
         except AssertionError as error:
             raise AssertionError(f"stride {stride}, dilation {dilation}: {error}") from None
+
+
+@col2im.law("five channels, 17×19 pixels, strides and dilations up to 5: each pixel sums its copies")
+def sums_large_columns(col2im):
+    for shape, *pairs in LARGE:
+        places, expected = pixels_of_columns(shape, *pairs), np.zeros(shape)
+        columns = 1e-14 * np.cos(np.arange(places[0].size)).reshape(places[0].shape)
+        columns[0, 0], columns[-1, -1] = np.inf, np.nan
+        np.add.at(expected, places, columns)
+        answer = col2im(columns, *pairs, np.full(shape, -99.0))
+        assert_close(answer, expected, rtol=1e-9, atol=0)
+        answer = col2im(columns.astype(np.float32), *pairs, np.full(shape, -99.0, np.float32))
+        assert_close(answer, expected, rtol=1e-3, atol=1e-20)
 
 
 @col2im.law("col2im is the adjoint of im2col: sum(im2col(a) · g) = sum(a · col2im(g))")

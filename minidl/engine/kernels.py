@@ -66,8 +66,8 @@ def crop(padded, padding, image):
 def im2col(image, kernel_size, stride, dilation, columns):
     """Copy each patch of an ``image`` (C, H, W), already padded, into a column of ``columns``, in place.
 
-    columns: (C kh kw, OH OW), contiguous. Each column holds one patch in the order (C, kh, kw). The columns
-    are in the order of the positions, row by row. Old values are overwritten.
+    columns: (C kh kw, OH OW), contiguous; ``image`` need not be. Each column holds one patch in the order
+    (C, kh, kw). The columns are in the order of the positions, row by row. Old values are overwritten.
     kernel_size (kh, kw), stride and dilation are pairs (height, width).
     """
     channels, height, width = image.shape
@@ -93,7 +93,8 @@ def im2col(image, kernel_size, stride, dilation, columns):
 def col2im(columns, kernel_size, stride, dilation, image):
     """The adjoint of ``im2col``: each pixel of ``image`` becomes the sum of its copies in ``columns``.
 
-    The shapes are those of ``im2col``. ``image`` is changed in place, and its old values are overwritten.
+    The shapes are those of ``im2col``. Both arrays are contiguous. ``image`` is changed in place, and its old
+    values are overwritten.
     kernel_size, stride and dilation are pairs (height, width).
     """
     channels, height, width = image.shape

@@ -307,3 +307,302 @@ class AddedAxesOfB(MatrixGradients):
         added = tuple(range(of_b.ndim - self.b.ndim))
         grad_b = of_b.sum(axis=added).reshape(self.b_shape)
         return unbroadcast(of_a, self.a.shape).reshape(self.a_shape), grad_b
+
+
+def unsummed_after(count, added=9):
+    """unbroadcast, which sums at most ``added`` added axes, and of the others only the first ``count``."""
+
+    def summed(grad, shape):
+        for _ in range(min(added, grad.ndim - len(shape))):
+            grad = grad.sum(axis=0)
+        for axis in range(min(count, len(shape))):
+            grad = grad.sum(axis=axis, keepdims=True) if shape[axis] == 1 else grad
+        return grad
+
+    return summed
+
+
+def outermost_axes(grad, shape):
+    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    ones = [axis for axis, length in enumerate(shape) if length == 1]
+    return grad.sum(axis=tuple({ones[0], ones[-1]}), keepdims=True) if ones else grad
+
+
+def product_summed_by(summed):
+    class Summed(find("01.1").target):
+        def backward(self, grad):
+            return summed(grad * self.b, self.a.shape), summed(grad * self.a, self.b.shape)
+
+    return Summed
+
+
+def matrix_product_summed_by(summed):
+    class Summed(MatrixGradients):
+        def backward(self, grad):
+            grad_a, grad_b = self.gradients(grad)
+            grad_a, grad_b = summed(grad_a, self.a.shape), summed(grad_b, self.b.shape)
+            return grad_a.reshape(self.a_shape), grad_b.reshape(self.b_shape)
+
+    return Summed
+
+
+for text, summed in {
+    "of the stretched axes only the first two are summed": unsummed_after(2),
+    "of the stretched axes only the first three are summed": unsummed_after(3),
+    "at most two added axes are summed": unsummed_after(9, added=2),
+}.items():
+    wrong("01.1", text)(product_summed_by(summed))
+    wrong("01.3", text)(summed)
+    if "three" not in text:  # 01.5 has three front axes at most
+        wrong("01.5", text)(matrix_product_summed_by(summed))
+wrong("01.3", "of three stretched axes the middle one is not summed")(outermost_axes)
+wrong("01.5", "of two stretched front axes only the first is summed")(
+    matrix_product_summed_by(first_axis_summed)
+)
+wrong("01.5", "added front axes are summed, stretched ones only where none is added")(
+    matrix_product_summed_by(
+        lambda grad, shape: unsummed_after(9 if grad.ndim == len(shape) else 0)(grad, shape)
+    )
+)
+
+
+@wrong("01.1", "an infinite gradient becomes a large number")
+class FiniteGradients(find("01.1").target):
+    def backward(self, grad):
+        return tuple(None if g is None else np.nan_to_num(g) for g in super().backward(grad))
+
+
+@wrong("01.1", "the gradient of a has the digits of float32")
+class NarrowGradient(find("01.1").target):
+    def backward(self, grad):
+        grad_a, grad_b = super().backward(grad)
+        return None if grad_a is None else narrowed(grad_a), grad_b
+
+
+@wrong("01.1", "zeros for an empty gradient, in float64")
+class WideZeros(find("01.1").target):
+    def backward(self, grad):
+        return super().backward(grad) if grad.size else (np.zeros(self.a.shape), np.zeros(self.b.shape))
+
+
+@wrong("01.1", "of two square matrices the matrix product")
+class ProductOfSquares(find("01.1").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return a @ b if a.ndim == 2 and a.shape == b.shape == a.shape[::-1] else y
+
+
+@wrong("01.2", "the overflow is only silenced, so that a y below 1e-308 is 0")
+class SilencedOverflow(find("01.2").target):
+    def forward(self, x):
+        with np.errstate(over="ignore"):
+            self.y = 1 / (1 + np.exp(-x))
+        return self.y
+
+
+@wrong("01.2", "exactly 1 for x above 20")
+class OneAboveTwenty(find("01.2").target):
+    def forward(self, x):
+        self.y = np.where(x > 20, 1, super().forward(x)).astype(x.dtype)
+        return self.y
+
+
+@wrong("01.2", "exactly 0 for x below -50")
+class ZeroBelowFifty(find("01.2").target):
+    def forward(self, x):
+        self.y = np.where(x < -50, 0, super().forward(x)).astype(x.dtype)
+        return self.y
+
+
+@wrong("01.2", "a number becomes an array of one number")
+class AtLeastOneAxis(find("01.2").target):
+    def forward(self, x):
+        return super().forward(np.atleast_1d(x))
+
+
+@wrong("01.2", "the largest x is looked for, and an empty array has none")
+class LargestFirst(find("01.2").target):
+    def forward(self, x):
+        return super().forward(x) if x.max() > 0 else super().forward(x)
+
+
+@wrong("01.3", "NaN counts as 0")
+def without_nan(grad, shape):
+    return unbroadcast(np.where(np.isnan(grad), 0, grad).astype(grad.dtype), shape)
+
+
+@wrong("01.3", "sums below 1e-12 become 0")
+def small_sums_dropped(grad, shape):
+    total = unbroadcast(grad, shape)
+    return np.where(np.abs(total) < 1e-12, 0, total).astype(grad.dtype)
+
+
+@wrong("01.4", "sorted by depth, which is not corrected for the parents of a node that moved down")
+def by_first_depth(root, parents_of):
+    depth, queue = {root: 0}, [root]
+    for node in queue:
+        for parent in parents_of(node):
+            if parent not in depth:
+                queue.append(parent)
+            depth[parent] = max(depth.get(parent, 0), depth[node] + 1)
+    return sorted(depth, key=depth.get)
+
+
+@wrong("01.4", "a chain of more than 10,000 nodes is cut off")
+def first_ten_thousand(root, parents_of):
+    return find("01.4").target(root, parents_of)[:10_000]
+
+
+wrong("01.4", "1 and 1.0 are two nodes")(told_apart_by(repr))
+
+
+@wrong("01.4", "a node has at most three parents")
+def three_parents(root, parents_of):
+    return find("01.4").target(root, lambda node: list(parents_of(node))[:3])
+
+
+@wrong("01.4", "the parents are sorted, which a number and a text cannot be")
+def sorted_parents(root, parents_of):
+    return find("01.4").target(root, lambda node: sorted(parents_of(node)))
+
+
+@wrong("01.5", "the product has the digits of float32")
+class NarrowProduct(find("01.5").target):
+    def forward(self, a, b):
+        return narrowed(super().forward(a, b))
+
+
+@wrong("01.5", "both gradients have the digits of float32")
+class NarrowMatrixGradients(find("01.5").target):
+    def backward(self, grad):
+        return tuple(None if g is None else narrowed(g) for g in super().backward(grad))
+
+
+@wrong("01.5", "a square matrix is transposed before it multiplies a vector")
+class TransposedSquare(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return (a.T * b).sum(axis=1) if a.ndim == 2 and b.ndim == 1 and len(a) == len(b) else y
+
+
+@wrong("01.5", "of two squares the product in the other order")
+class SquaresExchanged(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return b @ a if a.shape == b.shape else y
+
+
+def lenient_tape(number, text, repaired):
+    """A wrong answer to 01.6: the library's function on a tape whose errors ``repaired`` takes away."""
+
+    @wrong(number, text)
+    def answer(inputs, steps):
+        known = [repaired(step, len(inputs) + place, place, steps) for place, step in enumerate(steps)]
+        return find("01.6").target(inputs, known)
+
+
+def within(step, below, which=slice(None)):
+    numbers = list(step[1:])
+    numbers[which] = [min(max(i, 0), below - 1) for i in numbers[which]]
+    return (step[0], *numbers)
+
+
+def by_prefix(step, below, place, steps):
+    return (
+        next((name for name in ("add", "mul", "exp", "sum") if step[0].startswith(name)), step[0]),
+        *step[1:],
+    )
+
+
+lenient_tape("01.6", "names that only begin as a known one", by_prefix)
+lenient_tape("01.6", "names with blanks around them", lambda step, *_: (step[0].strip(), *step[1:]))
+lenient_tape(
+    "01.6", "of two numbers only the second is checked", lambda s, below, *_: within(s, below, slice(0, -1))
+)
+lenient_tape("01.6", "the numbers of the last step only are checked", lambda s, below, place, steps: (
+    within(s, below) if place < len(steps) - 1 else s
+))  # fmt: skip
+lenient_tape("01.6", "of the numbers below 0 only -1 is refused", lambda s, below, *_: (
+    s[0], *(i % below if i < -1 else i for i in s[1:])
+))  # fmt: skip
+
+
+@wrong("01.6", "a number that is too large is refused only if no value has it at the end")
+def numbers_up_to_the_end(inputs, steps):
+    count = len(inputs) + len(steps) - 1
+    if any(i >= count for _, *numbers in steps for i in numbers):
+        raise ValueError("no such value")
+    try:
+        return find("01.6").target(inputs, steps)
+    except ValueError as error:
+        raise IndexError(str(error)) if steps and "source" in str(error) else error from None
+
+
+@wrong("01.6", "gradients below 1e-12 become 0")
+def small_slopes_dropped(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [np.where(np.abs(g) < 1e-12, 0, g).astype(g.dtype) for g in grads]
+
+
+@wrong("01.6", "exponents are clipped to 50")
+def clipped_exponents(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    if steps[-1] == ("exp", 0):
+        y = np.exp(np.clip(inputs[0], -50, 50))
+    return y, grads
+
+
+@wrong("01.6", "of a product of two equal inputs only the first has a gradient")
+def equal_inputs_are_one(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    if len(inputs) == 2 and np.array_equal(*inputs) and ("mul", 0, 1) in steps:
+        grads = [2 * grads[0], 0 * grads[1]]
+    return y, grads
+
+
+@wrong("01.4", "a node that is a tuple is taken for a mark")
+def tuples_as_marks(root, parents_of):
+    return find("01.4").target(root, lambda node: [p for p in parents_of(node) if not isinstance(p, tuple)])
+
+
+@wrong("01.3", "whole numbers are summed in float64")
+def whole_sums_in_float64(grad, shape):
+    return unbroadcast(grad.astype(np.float64), shape).astype(grad.dtype)
+
+
+@wrong("01.1", "two numbers give an array of one number")
+class NumbersAsArrays(find("01.1").target):
+    def forward(self, a, b):
+        return np.atleast_1d(super().forward(a, b))
+
+
+def changed_matrix_gradients(text, change):
+    class Changed(find("01.5").target):
+        def backward(self, grad):
+            return tuple(None if g is None else change(g, self.a) for g in super().backward(grad))
+
+    wrong("01.5", text)(Changed)
+
+
+changed_matrix_gradients("both gradients have a's dtype, whole numbers too", lambda g, a: g.astype(a.dtype))
+changed_matrix_gradients("an infinite gradient becomes a large number", lambda g, a: np.nan_to_num(g))
+changed_matrix_gradients(
+    "gradients below 1e-12 become 0", lambda g, a: np.where(np.abs(g) < 1e-12, 0, g).astype(g.dtype)
+)
+
+
+@wrong("01.6", "with one input of float32 all gradients have the digits of float32")
+def narrow_tape_gradients(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [narrowed(g) if any(x.dtype == np.float32 for x in inputs) else g for g in grads]
+
+
+@wrong("01.6", "walks every path back, of which there are too many")
+def every_path_back(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    paths = [0] * len(inputs) + [1] * len(steps)
+    for place, (_, *sources) in enumerate(steps):
+        paths[len(inputs) + place] = sum(max(paths[i], 1) for i in sources)
+    if max(paths) > 10**6:
+        raise RuntimeError("still walking")
+    return y, grads
