@@ -171,6 +171,7 @@ def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) 
     The confidence of an answer is the largest probability of its row; ``confidences(probabilities, labels)``
     gives it, and whether the answer is right. The bins divide 0 ... 1 into equal parts by confidence. Bin b
     has n_b of the N answers. A bin includes its lower end, but not its upper end; the last bin includes both.
+    Where the end is not an exact float, such as 3/5, rounding may put a confidence of 0.6 into either bin.
     ``bin_numbers(confidence, bins)`` gives the bin of each answer. Empty bins do not count.
     With few answers in a bin, accuracy and confidence differ by chance alone. So ECE is never quite 0 on real
     data.
