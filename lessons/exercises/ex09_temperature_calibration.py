@@ -244,11 +244,12 @@ def scales_with_logits(fit, z, answer):
         assert_close(quietly(fit, 2 * z, labels, bounds=(0.01, 100.0)), 2 * once, rtol=1e-2)
 
 
-@fit.law("ValueError for logits that are not finite, labels that are not classes, and bounds that exclude 1")
+@fit.law("ValueError for a single class, infinite logits or NaN, other labels, and bounds that exclude 1")
 def fit_refuses(fit):
     z, labels = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 3.0]]), np.array([0, 0, 1])
     for bad in (np.inf, -np.inf, np.nan):
         assert_refuses(f"a logit of {bad}", fit, np.where(z == 2, bad, z), labels)
+    assert_refuses("a single class", fit, z[:, :1], np.zeros(3, int))
     assert_refuses("a label 2 of two classes", fit, z, labels + 1)
     assert_refuses("a label -1", fit, z, labels - 1)
     assert_refuses("a label -100", fit, z, np.array([0, 0, -100]))

@@ -255,7 +255,7 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
 
     logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high)
     with 0 < low <= 1 <= high and low < high. The computation is in float64.
-    ValueError for logits that are not finite, a label that is not a class, and other bounds.
+    ValueError for a single class, logits that are not finite, a label that is not a class, and other bounds.
 
     >>> from minidl import train
     >>> logits = [[3, 0], [3, 0], [3, 0]]  # 95% confidence, but only 2 of 3 answers are right
