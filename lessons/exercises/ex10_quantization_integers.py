@@ -111,8 +111,8 @@ def worked_widths(integer_linear):
             assert_equal(answer, [[qmax, qmin]])
     # 601 products make an odd number above 2^24, which float32 does not hold
     qx, qw = np.full((1, 601), 255, np.uint8), np.full((1, 601), 127, np.int8)
-    bias = np.array([3 - 601 * 255 * 127], np.int32)
-    assert_equal(integer_linear(qx, 1.0, 0, qw, 1.0, bias, 1.0, 0, 0, 255), [[3]])
+    bias = np.array([3 - 601 * 253 * 127], np.int32)
+    assert_equal(integer_linear(qx, 1.0, 2, qw, 1.0, bias, 1.0, 0, 0, 255), [[3]])
 
 
 @linear.law("the result is that of a loop over samples, outputs and inputs")
@@ -137,9 +137,10 @@ def stands_for_the_reals(integer_linear, layer):
 @linear.law("one number S_w gives the same as an array with this number for each output")
 @given(layer=layers())
 def one_scale(integer_linear, layer):
-    one = {**layer, "S_w": 0.25}
-    each = {**layer, "S_w": np.full(len(layer["qw"]), 0.25, np.float32)}
-    assert_equal(integer_linear(**one), integer_linear(**each))
+    for number in (0.25, np.float32(0.25), 1):
+        one = {**layer, "S_w": number}
+        each = {**layer, "S_w": np.full(len(layer["qw"]), number, np.float32)}
+        assert_equal(integer_linear(**one), integer_linear(**each))
 
 
 @linear.law(
@@ -164,8 +165,9 @@ def kinds_of_integers(integer_linear):
 
 @linear.law("a sum that does not fit in 32 bits is refused with a ValueError")
 def refuses_a_large_sum(integer_linear):
+    qx = np.array([[-100], [1]], np.int8)  # the first row fits, the second does not
     for bias, weight in ((2**31 - 1, 1), (-(2**31), -1)):
-        qx, qw, qbias = np.array([[1]], np.int8), np.array([[weight]], np.int8), np.array([bias], np.int32)
+        qw, qbias = np.array([[weight]], np.int8), np.array([bias], np.int32)
         what = f"a sum of {bias:,} and {weight}"
         assert_refuses(what, integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
     qx, qw, Z_x = np.array([[0, 0]], np.int8), np.array([[127, 127]], np.int8), -(10**7)
