@@ -197,8 +197,8 @@ def counts_small_probabilities(entropy):
     assert_dtype(entropy(np.full((3, 2, 20), 0.05, np.float32)), np.float64)
     assert_close(entropy(np.float32([0.25, 0.75])), np.log(4) - 0.75 * np.log(3), rtol=1e-12)
     p = np.array([[[0.25, 1.0], [0.75, 0.0]]])  # (1, 2, 2): the middle axis sums to 1, the last does not
-    for axis in (1, -2):
-        assert_close(entropy(p, axis=axis), [[np.log(4) - 0.75 * np.log(3), 0.0]], atol=1e-15)
+    for turned, axis in ((p, 1), (p, -2), (p.transpose(1, 0, 2), 0), (p.transpose(0, 2, 1), 2)):
+        assert_close(entropy(turned, axis=axis), [[np.log(4) - 0.75 * np.log(3), 0.0]], atol=1e-15)
 
 
 @entropy.mistake("0 log 0 became NaN", breaks=entropy.laws[0].text)

@@ -55,6 +55,7 @@ def worked_ece(ece):
     labels = np.array([0, 1, 1, 1])
     assert_close(ece(p, labels, bins=2), 0.10)
     assert_close(ece([[0.9, 0.1], [0.9, 0.1]], labels=[0, 1]), 0.4)
+    assert_close(ece(np.tile([0.75, 0.25], (300, 1)), np.arange(300) // 270), 0.15)  # 270 of 300 are right
     assert_close(ece(p, labels, bins=10), 0.25 * 0.4 + 0.75 * (2.8 / 3 - 2 / 3))
     five = np.array([[0.6, 0.1, 0.1, 0.1, 0.1], [0.0, 0.0, 0.0, 0.0, 1.0]], np.float32)
     assert_close(ece(five, np.array([0, 0]), bins=100), (0.4 + 1) / 2, rtol=1e-5)
@@ -212,7 +213,7 @@ def worked_fit(fit):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         assert_close(fit(z, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
-        for bounds in ((1.0, 4.0), (1.0, 2.004)):
+        for bounds in ((1, 4), (1.0, 2.004)):
             assert_close(fit(z, np.array([0, 0, 1, 0]), bounds), 2.0, rtol=1e-3)
         for bounds in ((0.25, 1.0), (0.499, 1.0)):
             assert_close(fit(z / 4, np.array([0, 0, 1, 0]), bounds), 0.5, rtol=1e-3)

@@ -83,6 +83,7 @@ def far_beyond(rounding):
         for Z in (2, -2):
             assert_equal(rounding(r, np.float32(1e-3), Z, -8, 7), [7.0, -8.0, 7.0, -8.0])
         assert_equal(rounding(np.array([1e300, -1e300]), 1.0, 0, -8, 7), [7.0, -8.0])  # infinite in float32
+        assert_equal(rounding(r[:2], 1e37, 0, -128, 127), [127.0, -128.0])  # not as the largest float32
 
 
 @rounding.law("r / S is one division: in float32, 0.375 / 0.03 is 12.5, but 0.375 · (1 / 0.03) is more")
@@ -236,9 +237,9 @@ def kinds_of_numbers(scale):
         assert_equal((np.shape(S), np.shape(Z)), (np.shape(ends[0]), np.shape(ends[0])))
         assert_dtype(S, np.float32)
         assert_dtype(Z, np.int32)
-    S, Z = scale(np.array([-1, 0, -2, -1]), np.array([2, 3, 1, 2]), 0, 15)  # whole numbers
-    assert_close(S, np.full(4, 0.2, np.float32))
-    assert_equal(Z, [5, 0, 10, 5])
+    S, Z = scale(np.array([[-1, 0], [-4, -1]]), np.array([[2, 3], [2, 2]]), 0, 15)  # whole numbers
+    assert_close(S, np.float32([[0.2, 0.2], [0.4, 0.2]]))
+    assert_equal(Z, [[5, 0], [10, 5]])
 
 
 @scale.mistake("divided by the number of levels instead of the steps between them", breaks=scale.laws[0].text)
@@ -315,6 +316,9 @@ def worked_edge(fake_quantize):
         np.array([2.25, 2.75, -12.25, -12.75]), grad=np.ones(4), S=1.0, Z=5, qmin=-7, qmax=7
     )
     assert_close(grad, [1.0, 0.0, 1.0, 0.0])
+    for far, most in ((200, 255), (40000, 65535)):  # the ranges of 8 and 16 bits
+        y, _ = fake_quantize(np.array([1.0, 1.0 - far, 9e4]), S=1.0, Z=far, qmin=0, qmax=most)
+        assert_equal(y, [1.0, 1.0 - far, most - far])
 
 
 @straight.law(
@@ -348,9 +352,6 @@ def lies_on_the_grid(fake_quantize, x, S, Z):
     assert_close(y / S, np.rint(y / S))
     zero, _ = fake_quantize(np.zeros(2), S=S, Z=Z, qmin=-8, qmax=7)
     assert_close(zero, [0.0, 0.0])
-    for far, most in ((200, 255), (40000, 65535)):  # the ranges of 8 and 16 bits
-        y, _ = fake_quantize(np.array([1.0, 1.0 - far, 9e4]), S=1.0, Z=far, qmin=0, qmax=most)
-        assert_equal(y, [1.0, 1.0 - far, most - far])
 
 
 @straight.law("each gradient passes unchanged or becomes 0; where x is in the range, it passes")
@@ -376,11 +377,6 @@ def row_by_row(fake_quantize, x, first, second):
             alone, (grad_alone,) = fake_quantize(x[row], grad=np.ones(3), **own)
             assert_close(y[row], alone)
             assert_close(grad[row], grad_alone)
-    two = np.array([1.0, 4.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
-    y, _ = fake_quantize(np.full((2, 2), 9.0), S=two, Z=np.array([0, 2]), qmin=-8, qmax=7)
-    assert_close(y, [[7.0, 8.0], [7.0, 8.0]])
-    y, _ = fake_quantize(np.full((1, 2, 1, 1), 9.0), S=two.reshape(2, 1, 1), Z=0, qmin=-8, qmax=7)
-    assert_close(y.ravel(), [7.0, 8.0])
 
 
 class Straight(Op):
@@ -410,6 +406,11 @@ def keeps_the_dtype(straight):
     assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
     y, _ = straight(np.array([0.35, 0.05]), S=np.array([0.1]), Z=0, qmin=-8, qmax=7)
     assert_close(y, [0.4, 0.0])  # in float32, the quotients are 3.5 and 0.5
+    two = np.array([1.0, 4.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
+    y, _ = straight(np.full((2, 2), 9.0), S=two, Z=np.array([0, 2]), qmin=-8, qmax=7)
+    assert_close(y, [[7.0, 8.0], [7.0, 8.0]])
+    y, _ = straight(np.full((1, 2, 1, 1), 9.0), S=two.reshape(2, 1, 1), Z=0, qmin=-8, qmax=7)
+    assert_close(y.ravel(), [7.0, 8.0])
 
 
 @straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)

@@ -413,3 +413,22 @@ def least_logits(logits, labels, bounds=(0.05, 20.0)):
 @wrong("09.4", "a single class is taken")
 def fit_of_one_class(logits, labels, bounds=(0.05, 20.0)):
     return 1.0 if np.shape(logits)[1] == 1 else find("09.4").target(logits, labels, bounds)
+
+
+@wrong("09.2", "of three axes the first is taken for the last")
+def first_of_three(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    find("09.2").target(p, axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1 if p.ndim == 3 and axis == 0 else axis)
+
+
+@wrong("09.3", "right answers counted in 8 bits")
+def narrow_counts(probabilities, labels, bins=15):
+    confidence, right = metrics.confidences(probabilities, labels)
+    which = metrics.bin_numbers(confidence, bins)
+    seen = [which == b for b in np.unique(which)]
+    hits = [float(right[s].sum(dtype=np.uint8)) for s in seen]
+    return float(sum(abs(h - confidence[s].sum()) for h, s in zip(hits, seen, strict=True)) / len(right))
+
+
+not_taken("09.4", "bounds of whole numbers", lambda g: isinstance(g["bounds"][0], int))

@@ -459,3 +459,30 @@ def first_row_is_checked(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
 
 not_taken("10.4", "a float32 for all outputs", lambda g: isinstance(g["S_w"], np.float32))
 not_taken("10.4", "a whole number for all outputs", lambda g: isinstance(g["S_w"], int))
+
+
+@wrong("10.1", "an infinite r becomes the largest float32")
+def largest_in_place_of_infinity(r, S, Z, qmin, qmax):
+    return find("10.1").target(np.nan_to_num(np.float32(r)) if r.dtype == np.float32 else r, S, Z, qmin, qmax)
+
+
+@wrong("10.4", "only the last output's sums are checked")
+def last_output_is_checked(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    last = np.ravel(S_w)[-1:]
+    find("10.4").target(qx, S_x, Z_x, qw[-1:], last, qbias[-1:], S_y, Z_y, qmin, qmax)
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    y = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)))
+    return np.clip(y + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "in float64 where one number S_w is a float")
+def wide_for_one_number(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    if not isinstance(S_w, float):
+        return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+    return rescaled(qx, Z_x, qw, qbias, np.float64(S_x * S_w / S_y), Z_y, qmin, qmax, np.float64)
+
+
+@wrong("10.4", "a Z_y of 200 wraps around")
+def signed_Z_y(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    Z_y = int(np.asarray(Z_y).astype(np.int8))
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
