@@ -305,7 +305,9 @@ def worked_straight(fake_quantize):
         assert_close(halves, [0.0, 2.0, 2.0, 0.0, -2.0])  # to even, before Z is added
 
 
-@straight.law("7.25 rounds to 7, which is in the range, so the gradient passes; the same holds with Z = 5")
+@straight.law(
+    "7.25 rounds to 7, which is in the range, so the gradient passes; the same holds for any S and Z"
+)
 def worked_edge(fake_quantize):
     x, g = np.array([7.25, 7.5, 7.75, -7.25, -7.5]), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     for S in (1.0, 2.0**40, 2.0**-60):
@@ -316,6 +318,8 @@ def worked_edge(fake_quantize):
         np.array([2.25, 2.75, -12.25, -12.75]), grad=np.ones(4), S=1.0, Z=5, qmin=-7, qmax=7
     )
     assert_close(grad, [1.0, 0.0, 1.0, 0.0])
+    _, (grad,) = fake_quantize(np.array([8.5, -8.5]), grad=np.ones(2), S=1.0, Z=0, qmin=-8, qmax=8)
+    assert_close(grad, [1.0, 1.0])  # 8.5 rounds to 8, which is even
     for far, most in ((200, 255), (40000, 65535)):  # the ranges of 8 and 16 bits
         y, _ = fake_quantize(np.array([1.0, 1.0 - far, 9e4]), S=1.0, Z=far, qmin=0, qmax=most)
         assert_equal(y, [1.0, 1.0 - far, most - far])
@@ -394,7 +398,7 @@ class Straight(Op):
 
 
 @straight.law(
-    "float32 stays float32, float64 stays float64; x / S is one division: 37.5 / 15 gives 2 · 15 = 30"
+    "float32 and float64 stay; x / S is one division in float32, so 37.5 / 15 gives 2 · 15; S and Z broadcast"
 )
 def keeps_the_dtype(straight):
     for dtype in (np.float32, np.float64):

@@ -437,6 +437,13 @@ class WithinHalfAStep(Variant):
         return np.where(near, grad, 0)
 
 
+@wrong("10.3", "the gradient is 0 half a step beyond the last level, also at 8.5, which rounds to 8")
+class OpenRange(Variant):
+    def backward(self, grad):
+        low, high = (self.S * (q - self.Z) for q in (self.qmin, self.qmax))
+        return np.where((self.x > low - self.S / 2) & (self.x < high + self.S / 2), grad, 0)
+
+
 @wrong("10.3", "the gradient is 0 where |x| is above 1e6")
 class NotSoFar(Variant):
     def backward(self, grad):
