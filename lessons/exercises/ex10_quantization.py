@@ -160,13 +160,9 @@ def worked_scale(affine_scale):
     S, Z = affine_scale(-1.0, 2.0, -8, 7)
     assert_close(S, np.float32(0.2))
     assert_close(Z, -3)
-    for low, high, qmin, even in (
-        (-0.5, 2.5, 0, 0),
-        (-1.5, 1.5, 0, 2),
-        (-0.5, 2.5, 1, 2),
-        (-0.5, 2.5 + 1e-8, 1, 2),
-    ):
-        assert_equal(affine_scale(low, high, qmin, qmin + 3)[1], even)  # S = 1, and 0 goes to 1/2 or 3/2
+    for low, high, qmin, even in ((-0.5, 2.5, 0, 0), (-1.5, 1.5, 0, 2), (-0.5, 2.5, 1, 2)):
+        for top in (high, high + 1e-8):  # the float32 S is 1, and 0 goes to 1/2 or 3/2
+            assert_equal(affine_scale(low, top, qmin, qmin + 3)[1], even)
     assert_equal(affine_scale(-3.0, 0.0, 0, 65535)[1], 65535)
 
 

@@ -154,13 +154,13 @@ def sum_in_float32(integer_linear):
     answer = integer_linear(qx, 1.0, 0, qw, 2.0**-18, qbias, 1.0, 0, -128, 127)
     assert_equal(answer, [[64]])
     qx = np.array([[5]], np.int8)
-    for S in (
-        np.array([0.7], np.float32),
-        np.array([0.7]),
-        0.7,
-    ):  # in float64, 5 times the float32 S is below 3.5
+    # in float64, 5 times the float32 number 0.7 is below 3.5
+    for S in (np.array([0.7], np.float32), np.array([0.7]), 0.7):
         answer = integer_linear(qx, 0.1, 0, qw, S, np.array([0], np.int32), 0.1, 0, -128, 127)
         assert_equal(answer, [[4]])
+    # 70 M = 73.5 with M = 0.7 · 0.9 / 0.6; ((70 · 0.7) · 0.9) / 0.6 and 70 / (1 / M) are less
+    answer = integer_linear(14 * qx, 0.7, 0, qw, 0.9, np.array([0], np.int32), 0.6, 0, -128, 127)
+    assert_equal(answer, [[74]])
 
 
 @linear.law("the result is uint8 if qmin is at least 0, otherwise int8")

@@ -493,3 +493,11 @@ def wide_for_one_number(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
 def signed_Z_y(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     Z_y = int(np.asarray(Z_y).astype(np.int8))
     return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "one factor after the other in place of M")
+def factor_by_factor(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)  # refuses what it should
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    y = sums.astype(np.float32) * np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    return np.clip(np.rint(y) + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
