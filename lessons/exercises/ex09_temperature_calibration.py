@@ -54,9 +54,16 @@ def worked_ece(ece):
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.0, 1.0]])
     labels = np.array([0, 1, 1, 1])
     assert_close(ece(p, labels, bins=2), 0.10)
+    assert_close(ece([[0.9, 0.1], [0.9, 0.1]], labels=[0, 1]), 0.4)
+    assert_close(ece(np.tile([0.75, 0.25], (300, 1)), np.arange(300) // 270), 0.15)  # 270 of 300 are right
     assert_close(ece(p, labels, bins=10), 0.25 * 0.4 + 0.75 * (2.8 / 3 - 2 / 3))
     five = np.array([[0.6, 0.1, 0.1, 0.1, 0.1], [0.0, 0.0, 0.0, 0.0, 1.0]], np.float32)
     assert_close(ece(five, np.array([0, 0]), bins=100), (0.4 + 1) / 2, rtol=1e-5)
+    twelve = np.array([[0.2] + 11 * [0.8 / 11]])  # a confidence of 0.2 lies in the first of four bins
+    assert_close(ece(twelve, np.array([0]), bins=4), 0.8)
+    first = np.array([0.6015, 0.6025, 0.8575])  # the first answer is right; each has its own one of 1000 bins
+    thousand = ece(np.stack([first, 1 - first], axis=1), np.array([0, 1, 1]), bins=1000)
+    assert_close(thousand, (0.3985 + 0.6025 + 0.8575) / 3)
 
 
 @ece.law("if k of m answers with confidence k/m are right, for any k, ECE is 0")
@@ -109,13 +116,16 @@ def lower_end_belongs_to_the_bin(ece):
     "ValueError for rows that are not probabilities, a single class, a label that is not a class, no bins"
 )
 def ece_refuses(ece):
-    p, labels = np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])
+    p, labels = np.array([[0.5, 0.5], [0.25, 0.75], [0.0, 1.0]]), np.array([0, 1, 1])
     assert_refuses("rows of sum 2", ece, 2 * p, labels)
+    assert_refuses("rows of sums 0.98, 1.02, 1", ece, p + [[-0.02, 0.0], [0.02, 0.0], [0.0, 0.0]], labels)
+    assert_refuses("a last row [-0.5, 1.5]", ece, p + [[0.0, 0.0], [0.0, 0.0], [-0.5, 0.5]], labels)
     assert_refuses("a label 2 of two classes", ece, p, labels + 1)
     assert_refuses("a label -1", ece, p, labels - 1)
-    assert_refuses("a label -100", ece, p, np.array([0, -100]))
-    assert_refuses("a probability of NaN", ece, np.array([[0.5, 0.5], [np.nan, 1.0]]), labels)
-    assert_refuses("bins = 0", ece, p, labels, bins=0)
+    assert_refuses("a label -100", ece, p, np.array([0, 1, -100]))
+    assert_refuses("a probability of NaN", ece, np.array([[0.5, 0.5], [np.nan, 1.0], [0.0, 1.0]]), labels)
+    for bins in (0, -1):
+        assert_refuses(f"bins = {bins}", ece, p, labels, bins=bins)
     assert_refuses("a single class", ece, np.ones((2, 1)), np.zeros(2, int))
 
 
@@ -181,6 +191,14 @@ def quietly(fit, z, labels, **options):
         return fit(z, labels, **options)
 
 
+def with_its_warning(fit, z, labels, bounds):
+    """T, and whether there was a RuntimeWarning."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        T = fit(z, np.array(labels), bounds)
+    return T, any(issubclass(w.category, RuntimeWarning) for w in said)
+
+
 @st.composite
 def right_and_wrong(draw):
     """Rows (±a, 0) of two classes. Some are right; among four or more, more than half are right."""
@@ -195,9 +213,12 @@ def worked_fit(fit):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         assert_close(fit(z, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
-        assert_close(fit(z, np.array([0, 0, 1, 0]), (1.0, 4.0)), 2.0, rtol=1e-3)
-        assert_close(fit(z / 4, np.array([0, 0, 1, 0]), (0.25, 1.0)), 0.5, rtol=1e-3)
+        for bounds in ((1, 4), (1.0, 2.004)):
+            assert_close(fit(z, np.array([0, 0, 1, 0]), bounds), 2.0, rtol=1e-3)
+        for bounds in ((0.25, 1.0), (0.499, 1.0)):
+            assert_close(fit(z / 4, np.array([0, 0, 1, 0]), bounds), 0.5, rtol=1e-3)
         assert_close(fit(z + 1e8, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
+        assert_close(fit([[3, 0], [3, 0], [3, 0]], labels=[0, 0, 1]), 3 / np.log(2), rtol=1e-3)
         assert_close(fit(1e-9 * z, np.array([0, 0, 1, 0]), (1e-9, 2.0)), 2e-9, rtol=1e-3, atol=0)
 
 
@@ -224,15 +245,24 @@ def scales_with_logits(fit, z, answer):
         assert_close(quietly(fit, 2 * z, labels, bounds=(0.01, 100.0)), 2 * once, rtol=1e-2)
 
 
-@fit.law("ValueError for logits that are not finite, labels that are not classes, and bounds that exclude 1")
+@fit.law("ValueError for a single class, infinite logits or NaN, other labels, and bounds that exclude 1")
 def fit_refuses(fit):
     z, labels = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 3.0]]), np.array([0, 0, 1])
-    for bad in (np.inf, np.nan):
+    for bad in (np.inf, -np.inf, np.nan):
         assert_refuses(f"a logit of {bad}", fit, np.where(z == 2, bad, z), labels)
+    assert_refuses("a single class", fit, z[:, :1], np.zeros(3, int))
     assert_refuses("a label 2 of two classes", fit, z, labels + 1)
     assert_refuses("a label -1", fit, z, labels - 1)
     assert_refuses("a label -100", fit, z, np.array([0, 0, -100]))
-    for bounds in ((0.0, 20.0), (2.0, 20.0), (0.05, 0.5), (1.0, 1.0), (20.0, 0.05)):
+    for bounds in (
+        (0.0, 20.0),
+        (-1.0, 20.0),
+        (2.0, 20.0),
+        (0.05, 0.5),
+        (1.0, 1.0),
+        (20.0, 0.05),
+        (0.05, np.nan),
+    ):
         assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 
 
@@ -255,22 +285,26 @@ def is_the_best(fit, z, answer, other):
     assert mine <= there + 1e-6, f"loss {mine:.6f} at T = {T:.4g}, {there:.6f} at {other}"
 
 
-@fit.law("if all temperatures are equally good, T is 1")
+@fit.law("if all temperatures are equally good, T is 1, with a RuntimeWarning only if 1 is a bound")
 def stays_one(fit):
-    assert_close(quietly(fit, np.zeros((2, 2)), np.array([0, 1])), 1.0)
+    for labels in ([0, 1], [0, 0]):
+        for bounds in ((0.05, 20.0), (1.0, 20.0), (0.05, 1.0)):
+            T, warned = with_its_warning(fit, np.zeros((2, 2)), labels, bounds)
+            assert_close(T, 1.0)
+            assert warned == (1 in bounds), (
+                f"bounds {bounds}: " + ("a" if warned else "no") + " RuntimeWarning"
+            )
 
 
 @fit.law("if the loss has no minimum, the bound is returned with a RuntimeWarning")
 def warns_at_the_bound(fit):
     cases = (([0, 1], 0.5, "lower"), ([1, 0], 4.0, "upper"), ([0, 1], 1.0, "lower"), ([1, 0], 1.0, "upper"))
     for labels, bound, which in cases:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            low, high = (bound, 4.0) if which == "lower" else (0.5, bound)
-            T = fit(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array(labels), (low, high))
+        bounds = (bound, 4.0) if which == "lower" else (0.5, bound)
+        T, warned = with_its_warning(fit, np.array([[3.0, 0.0], [0.0, 3.0]]), labels, bounds)
         assert_close(T, bound)
-        told = [w for w in said if issubclass(w.category, RuntimeWarning)]
-        assert told, f"T is the {which} bound, and no RuntimeWarning says so"
+        assert warned, f"T is the {which} bound, and no RuntimeWarning says so"
+    assert_close(quietly(fit, np.array([[3.0, 0.0]]), np.array([1])), 20.0)  # one row
 
 
 @fit.mistake("1/T instead of T", breaks=fit.laws[0].text)

@@ -83,21 +83,25 @@ def far_beyond(rounding):
         for Z in (2, -2):
             assert_equal(rounding(r, np.float32(1e-3), Z, -8, 7), [7.0, -8.0, 7.0, -8.0])
         assert_equal(rounding(np.array([1e300, -1e300]), 1.0, 0, -8, 7), [7.0, -8.0])  # infinite in float32
+        assert_equal(rounding(r[:2], 1e37, 0, -128, 127), [127.0, -128.0])  # not as the largest float32
 
 
 @rounding.law("r / S is one division: in float32, 0.375 / 0.03 is 12.5, but 0.375 · (1 / 0.03) is more")
 def divides(rounding):
     assert_equal(rounding(np.array([0.375], np.float32), np.float32(0.03), 0, -128, 127), [12.0])
-    assert_equal(rounding(np.array([3e-20, -2e-20]), 1e-20, 0, -128, 127), [3.0, -2.0])  # however small S is
+    assert_equal(rounding(np.array([3e-36, -2e-36]), 1e-36, 0, -128, 127), [3.0, -2.0])  # however small S is
     # 0.35 / 0.1 is 3.5 in float32 and less in float64; with S alone in float64, 0.05 / 0.1 is more than 0.5
     assert_equal(rounding(np.array([0.35]), 0.1, 0, -128, 127), [4.0])
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
+    assert_equal(rounding(np.array([0.09]), 0.02, 0, -128, 127), [5.0])  # in float32, more than 4.5
 
 
 @rounding.law("the result is in float32, also for a float64 r, for an integer r, and for integers of 16 bits")
 def whole_numbers_in_float32(rounding):
     wide = rounding(np.array([300.0, -300.0, 7e4, -7e4]), 1.0, 0, -(2**15), 2**15 - 1)  # 16 bits
     assert_equal(wide, [300.0, -300.0, 32767.0, -32768.0])
+    assert_equal(rounding(np.array([4e4]), 1.0, -(2**15), -(2**15), 2**15 - 1), [7232.0])
+    assert_equal(rounding(np.array([1.0, -39999.0, 9e4]), 1.0, 40000, 0, 65535), [40001.0, 1.0, 65535.0])
     for r in (np.array([0.3]), np.array([3])):
         assert_dtype(rounding(r, np.float32(0.1), 0, -8, 7), np.float32)
     assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
@@ -157,7 +161,8 @@ def worked_scale(affine_scale):
     assert_close(S, np.float32(0.2))
     assert_close(Z, -3)
     for low, high, qmin, even in ((-0.5, 2.5, 0, 0), (-1.5, 1.5, 0, 2), (-0.5, 2.5, 1, 2)):
-        assert_equal(affine_scale(low, high, qmin, qmin + 3)[1], even)  # S = 1, and 0 goes to 1/2 or 3/2
+        for top in (high, high + 1e-8):  # the float32 S is 1, and 0 goes to 1/2 or 3/2
+            assert_equal(affine_scale(low, top, qmin, qmin + 3)[1], even)
     assert_equal(affine_scale(-3.0, 0.0, 0, 65535)[1], 65535)
 
 
@@ -168,9 +173,10 @@ def worked_smallest(affine_scale):
     tiny = 2.0**-126
     assert_close(affine_scale(0.0, 15 * tiny, 0, 15)[0], np.float32(tiny), atol=0)
     assert_close(affine_scale(0.0, 14 * tiny, 0, 15)[0], 1.0)
-    S, Z = affine_scale(np.array([0.0, -1.0, 0.0]), np.array([0.0, 2.0, 14 * tiny]), 0, 15)
-    assert_close(S, np.array([1.0, 0.2, 1.0], np.float32))  # the others keep theirs
-    assert_equal(Z, [0, 5, 0])
+    low, high = np.array([0.0, -1.0, 0.0, -7 * tiny]), np.array([0.0, 2.0, 14 * tiny, 7 * tiny])
+    S, Z = affine_scale(low, high, 0, 15)
+    assert_close(S, np.array([1.0, 0.2, 1.0, 1.0], np.float32))  # the others keep theirs
+    assert_equal(Z, [0, 5, 0, 0])
     largest = np.finfo(np.float32).max
     S, Z = affine_scale(np.array([-largest]), np.array([largest]), -128, 127)  # the range: twice the largest
     assert_close(S, np.array([2 * float(largest) / 255]))
@@ -227,9 +233,9 @@ def kinds_of_numbers(scale):
         assert_equal((np.shape(S), np.shape(Z)), (np.shape(ends[0]), np.shape(ends[0])))
         assert_dtype(S, np.float32)
         assert_dtype(Z, np.int32)
-    S, Z = scale(np.array([-1, 0, -2, -1]), np.array([2, 3, 1, 2]), 0, 15)  # whole numbers
-    assert_close(S, np.full(4, 0.2, np.float32))
-    assert_equal(Z, [5, 0, 10, 5])
+    S, Z = scale(np.array([[-1, 0], [-4, -1]]), np.array([[2, 3], [2, 2]]), 0, 15)  # whole numbers
+    assert_close(S, np.float32([[0.2, 0.2], [0.4, 0.2]]))
+    assert_equal(Z, [[5, 0], [10, 5]])
 
 
 @scale.mistake("divided by the number of levels instead of the steps between them", breaks=scale.laws[0].text)
@@ -295,16 +301,24 @@ def worked_straight(fake_quantize):
         assert_close(halves, [0.0, 2.0, 2.0, 0.0, -2.0])  # to even, before Z is added
 
 
-@straight.law("7.25 rounds to 7, which is in the range, so the gradient passes; the same holds with Z = 5")
+@straight.law(
+    "7.25 rounds to 7, which is in the range, so the gradient passes; the same holds for any S and Z"
+)
 def worked_edge(fake_quantize):
-    _, (grad,) = fake_quantize(
-        np.array([7.25, 7.75, -7.25]), grad=np.array([1.0, 2.0, 3.0]), S=1.0, Z=0, qmin=-7, qmax=7
-    )
-    assert_close(grad, [1.0, 0.0, 3.0])
+    x, g = np.array([7.25, 7.5, 7.75, -7.25, -7.5]), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    for S in (1.0, 2.0**40, 2.0**-60):
+        y, (grad,) = fake_quantize(S * x, grad=g, S=S, Z=0, qmin=-7, qmax=7)
+        assert_close(y / S, [7.0, 7.0, 7.0, -7.0, -7.0])
+        assert_close(grad, [1.0, 0.0, 0.0, 4.0, 0.0])
     _, (grad,) = fake_quantize(
         np.array([2.25, 2.75, -12.25, -12.75]), grad=np.ones(4), S=1.0, Z=5, qmin=-7, qmax=7
     )
     assert_close(grad, [1.0, 0.0, 1.0, 0.0])
+    _, (grad,) = fake_quantize(np.array([8.5, -8.5]), grad=np.ones(2), S=1.0, Z=0, qmin=-8, qmax=8)
+    assert_close(grad, [1.0, 1.0])  # 8.5 rounds to 8, which is even
+    for far, most in ((200, 255), (40000, 65535)):  # the ranges of 8 and 16 bits
+        y, _ = fake_quantize(np.array([1.0, 1.0 - far, 9e4]), S=1.0, Z=far, qmin=0, qmax=most)
+        assert_equal(y, [1.0, 1.0 - far, most - far])
 
 
 @straight.law(
@@ -318,6 +332,8 @@ def worked_infinities(fake_quantize):
     assert_close(y, [6.0, -1.5, 6.0, -1.5])
     assert_close(fine, [0.012, -0.003, 0.012, -0.003])
     assert_close(grad, np.zeros(4))
+    _, (grad,) = fake_quantize(np.zeros(2), grad=np.array([np.inf, -np.inf]), S=0.5, Z=3, qmin=0, qmax=15)
+    assert_equal(grad, [np.inf, -np.inf])  # here x was not clipped
 
 
 @straight.law("applying it twice gives the same as applying it once")
@@ -378,7 +394,7 @@ class Straight(Op):
 
 
 @straight.law(
-    "float32 stays float32, float64 stays float64; x / S is one division: 37.5 / 15 gives 2 · 15 = 30"
+    "float32 and float64 stay; x / S is one division in float32, so 37.5 / 15 gives 2 · 15; S and Z broadcast"
 )
 def keeps_the_dtype(straight):
     for dtype in (np.float32, np.float64):
@@ -388,6 +404,13 @@ def keeps_the_dtype(straight):
         assert_dtype(grads[0], dtype)
     y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
     assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
+    y, _ = straight(np.array([0.35, 0.05]), S=np.array([0.1]), Z=0, qmin=-8, qmax=7)
+    assert_close(y, [0.4, 0.0])  # in float32, the quotients are 3.5 and 0.5
+    two = np.array([1.0, 4.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
+    y, _ = straight(np.full((2, 2), 9.0), S=two, Z=np.array([0, 2]), qmin=-8, qmax=7)
+    assert_close(y, [[7.0, 8.0], [7.0, 8.0]])
+    y, _ = straight(np.full((1, 2, 1, 1), 9.0), S=two.reshape(2, 1, 1), Z=0, qmin=-8, qmax=7)
+    assert_close(y.ravel(), [7.0, 8.0])
 
 
 @straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)

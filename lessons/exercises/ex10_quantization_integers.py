@@ -102,6 +102,8 @@ def worked_widths(integer_linear):
         qx, 1.0, 0, np.full((1, 3), 200, np.uint8), 1.0, np.array([0], np.int32), 1e3, 0, 0, 255
     )
     assert_equal(large, [[153]])
+    level = integer_linear(qx, 1.0, 255, qw, 1.0, np.array([3], np.int32), 1.0, 200, 0, 255)
+    assert_equal(level, [[203]])
     for scale in (2.0**-5, 2.0**-40):
         bias, zero = np.array([2**30, -(2**30)], np.int32), np.zeros((2, 1), np.int8)
         answer = integer_linear(zero[:1], 1.0, 0, zero, 1.0, bias, scale, 1, -128, 127)
@@ -111,8 +113,8 @@ def worked_widths(integer_linear):
             assert_equal(answer, [[qmax, qmin]])
     # 601 products make an odd number above 2^24, which float32 does not hold
     qx, qw = np.full((1, 601), 255, np.uint8), np.full((1, 601), 127, np.int8)
-    bias = np.array([3 - 601 * 255 * 127], np.int32)
-    assert_equal(integer_linear(qx, 1.0, 0, qw, 1.0, bias, 1.0, 0, 0, 255), [[3]])
+    bias = np.array([3 - 601 * 253 * 127], np.int32)
+    assert_equal(integer_linear(qx, 1.0, 2, qw, 1.0, bias, 1.0, 0, 0, 255), [[3]])
 
 
 @linear.law("the result is that of a loop over samples, outputs and inputs")
@@ -137,9 +139,10 @@ def stands_for_the_reals(integer_linear, layer):
 @linear.law("one number S_w gives the same as an array with this number for each output")
 @given(layer=layers())
 def one_scale(integer_linear, layer):
-    one = {**layer, "S_w": 0.25}
-    each = {**layer, "S_w": np.full(len(layer["qw"]), 0.25, np.float32)}
-    assert_equal(integer_linear(**one), integer_linear(**each))
+    for number in (0.25, np.float32(0.25), 1):
+        one = {**layer, "S_w": number}
+        each = {**layer, "S_w": np.full(len(layer["qw"]), number, np.float32)}
+        assert_equal(integer_linear(**one), integer_linear(**each))
 
 
 @linear.law(
@@ -150,9 +153,14 @@ def sum_in_float32(integer_linear):
     qbias = np.array([129 * 2**17], np.int32)
     answer = integer_linear(qx, 1.0, 0, qw, 2.0**-18, qbias, 1.0, 0, -128, 127)
     assert_equal(answer, [[64]])
-    qx, S = np.array([[5]], np.int8), np.array([0.7], np.float32)  # in float64, 5 times this S is below 3.5
-    answer = integer_linear(qx, 0.1, 0, qw, S, np.array([0], np.int32), 0.1, 0, -128, 127)
-    assert_equal(answer, [[4]])
+    qx = np.array([[5]], np.int8)
+    # in float64, 5 times the float32 number 0.7 is below 3.5
+    for S in (np.array([0.7], np.float32), np.array([0.7]), 0.7):
+        answer = integer_linear(qx, 0.1, 0, qw, S, np.array([0], np.int32), 0.1, 0, -128, 127)
+        assert_equal(answer, [[4]])
+    # 70 M = 73.5 with M = 0.7 · 0.9 / 0.6; ((70 · 0.7) · 0.9) / 0.6 and 70 / (1 / M) are less
+    answer = integer_linear(14 * qx, 0.7, 0, qw, 0.9, np.array([0], np.int32), 0.6, 0, -128, 127)
+    assert_equal(answer, [[74]])
 
 
 @linear.law("the result is uint8 if qmin is at least 0, otherwise int8")
@@ -164,8 +172,9 @@ def kinds_of_integers(integer_linear):
 
 @linear.law("a sum that does not fit in 32 bits is refused with a ValueError")
 def refuses_a_large_sum(integer_linear):
+    qx = np.array([[-100], [1]], np.int8)  # the first row fits, the second does not
     for bias, weight in ((2**31 - 1, 1), (-(2**31), -1)):
-        qx, qw, qbias = np.array([[1]], np.int8), np.array([[weight]], np.int8), np.array([bias], np.int32)
+        qw, qbias = np.array([[weight]], np.int8), np.array([bias], np.int32)
         what = f"a sum of {bias:,} and {weight}"
         assert_refuses(what, integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
     qx, qw, Z_x = np.array([[0, 0]], np.int8), np.array([[127, 127]], np.int8), -(10**7)
@@ -174,12 +183,10 @@ def refuses_a_large_sum(integer_linear):
     qx, qw, qbias = np.array([[127]], np.int8), np.array([[1]], np.int8), np.array([-200], np.int32)
     within = integer_linear(qx, 1.0, 127 - 2**31, qw, 1.0, qbias, 2.0**31, 0, -128, 127)
     assert_equal(within, [[1]])  # 2^31 - 200: the product alone would not fit
-    qx, qw, qbias = (
-        np.array([[1]], np.int8),
-        np.array([[1], [1]], np.int8),
-        np.array([0, 2**31 - 1], np.int32),
-    )
-    assert_refuses("2^31 beside a 1", integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
+    qx, qw = np.array([[1]], np.int8), np.array([[1], [1]], np.int8)
+    for biases in ([0, 2**31 - 1], [2**31 - 1, 0]):
+        qbias = np.array(biases, np.int32)
+        assert_refuses("2^31 beside a 1", integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
     for bias, q in ((2**31 - 1, 1), (-(2**31), -1)):  # the limits of int32
         qbias, zero = np.array([bias], np.int32), np.array([[0]], np.int8)
         assert_equal(integer_linear(zero, 1.0, 0, zero, 1.0, qbias, 2.0**31, 0, -128, 127), [[q]])

@@ -239,9 +239,10 @@ class FakeQuantize(Op):
     The true dy/dx is 0 almost everywhere, so nothing could be learned. The straight-through estimator
     replaces rounding by the identity: dy/dx = 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it
     was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer is compared with the range, not x.
-    round takes halves to even. S and Z are numbers, or arrays that broadcast to x's shape. An infinite x is
-    clipped without a warning, and so is a quotient that overflows in float32. Where x was clipped, the
-    gradient is 0, even if the incoming gradient is infinite.
+    round takes halves to even. S and Z are numbers, or arrays that broadcast to x's shape. x and S are
+    converted to float32, and x / S is computed in float32; y has the dtype of x. An infinite x is clipped
+    without a warning, and so is a quotient that overflows. Where x was clipped, the gradient is 0, even if
+    the incoming gradient is infinite.
     """
 
     def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:

@@ -173,6 +173,7 @@ def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) 
     The confidence of an answer is the largest probability of its row; ``confidences(probabilities, labels)``
     gives it, and whether the answer is right. The bins divide 0 ... 1 into equal parts by confidence. Bin b
     has n_b of the N answers. A bin includes its lower end, but not its upper end; the last bin includes both.
+    Where the end is not an exact float, such as 3/5, rounding may put a confidence of 0.6 into either bin.
     ``bin_numbers(confidence, bins)`` gives the bin of each answer. Empty bins do not count.
     With few answers in a bin, accuracy and confidence differ by chance alone. So ECE is never quite 0 on real
     data.
@@ -256,7 +257,7 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
 
     logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high)
     with 0 < low <= 1 <= high and low < high. The computation is in float64.
-    ValueError for logits that are not finite, a label that is not a class, and other bounds.
+    ValueError for a single class, logits that are not finite, a label that is not a class, and other bounds.
 
     >>> from minidl import train
     >>> logits = [[3, 0], [3, 0], [3, 0]]  # 95% confidence, but only 2 of 3 answers are right

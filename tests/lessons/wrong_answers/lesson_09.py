@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
+from minidl.train import metrics
 from tests.lessons.wrong_answers.declare import checked, narrowed, not_taken, wrong
 
 
@@ -280,3 +281,154 @@ not_taken("09.3", "float32", lambda g: g["probabilities"].dtype == np.float32)
 not_taken("09.4", "logits of 1e150", lambda g: np.abs(g["logits"]).max() > 1e100)
 not_taken("09.4", "whole numbers", lambda g: g["logits"].dtype.kind == "i")
 not_taken("09.4", "more than three classes", lambda g: g["logits"].shape[1] > 3)
+
+
+@wrong("09.1", "several axes, or an axis from the front: T is not used")
+def warm_axes(z, axis=-1, temperature=1.0):
+    return find("09.1").target(z, axis, temperature if axis == -1 else 1.0)
+
+
+@wrong("09.1", "T is rounded down to the kind of number that the logits are")
+def temperature_like_logits(z, axis=-1, temperature=1.0):
+    z = np.asarray(z)
+    T = max(1, int(temperature)) if z.dtype.kind == "i" and temperature > 1 else temperature
+    return find("09.1").target(z, axis, T)
+
+
+@wrong("09.1", "1e-12 added to the sum")
+def softmax_with_a_little_more(z, axis=-1, temperature=1.0):
+    find("09.1").target(z, axis, temperature)  # refuses what it should
+    p = np.exp((z - np.max(z, axis=axis, keepdims=True)) / temperature)
+    return p / (p.sum(axis=axis, keepdims=True) + p.dtype.type(1e-12))
+
+
+not_taken("09.1", "temperatures above 1,000", lambda g: 1000 < g["temperature"] < np.inf)
+not_taken("09.1", "temperatures of whole numbers", lambda g: isinstance(g["temperature"], int))
+not_taken("09.2", "lists", lambda g: isinstance(g["probabilities"], list))
+not_taken("09.3", "lists", lambda g: isinstance(g["labels"], list))
+not_taken("09.3", "more than ten classes", lambda g: np.shape(g["probabilities"])[1] > 10)
+not_taken("09.4", "lists", lambda g: isinstance(g["labels"], list))
+not_taken("09.4", "one row", lambda g: len(g["logits"]) == 1)
+
+
+def entropy_where(is_refused):
+    """The entropy of numbers that are refused where ``is_refused(p, sums)`` is True."""
+
+    def answer(probabilities, axis=-1):
+        p = np.asarray(probabilities, np.float64)
+        if np.isnan(p).any() or is_refused(p, p.sum(axis=axis)):
+            raise ValueError("not probabilities")
+        return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
+
+    return answer
+
+
+for text, is_refused in (
+    ("one row of sum 1 is enough", lambda p, sums: (p < 0).any() or not np.isclose(sums, 1).any()),
+    ("-1e-13 is taken", lambda p, sums: (p < -1e-12).any() or not np.allclose(sums, 1, atol=1e-4)),
+    ("above 1 is refused, not below 0", lambda p, sums: (p > 1).any() or not np.allclose(sums, 1, atol=1e-4)),
+    ("a sum of 1.015 is taken", lambda p, sums: (p < 0).any() or (abs(sums - 1) > 0.02).any()),
+):
+    wrong("09.2", text)(entropy_where(is_refused))
+
+
+@wrong("09.3", "a confidence in the first of several bins does not count")
+def without_the_first_bin(probabilities, labels, bins=15):
+    confidence, right = metrics.confidences(probabilities, labels)
+    which = metrics.bin_numbers(confidence, bins)
+    seen = [which == b for b in range(int(bins > 1), bins)]
+    return float(sum(abs((right[s] * 1.0 - confidence[s]).sum()) for s in seen) / len(right))
+
+
+@wrong("09.3", "at most 100 bins")
+def a_hundred_bins(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, labels, min(bins, 100))
+
+
+@wrong("09.3", "the numbers of the bins in 8 bits")
+def narrow_bins(probabilities, labels, bins=15):
+    confidence, right = metrics.confidences(probabilities, labels)
+    which = metrics.bin_numbers(confidence, bins).astype(np.uint8)
+    seen = [which == b for b in np.unique(which)]
+    return float(sum(abs((right[s] * 1.0 - confidence[s]).sum()) for s in seen) / len(right))
+
+
+@wrong("09.3", "no ValueError for bins = -1")
+def bins_below_zero(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, labels, abs(bins))
+
+
+@wrong("09.3", "rows whose sums are 1 on average are taken")
+def rows_on_average(probabilities, labels, bins=15):
+    p = np.asarray(probabilities, np.float64)
+    if p.shape[1] > 1 and (p >= 0).all() and abs(p.sum(axis=1).mean() - 1) < 1e-3:
+        p = p / p.sum(axis=1, keepdims=True)
+    return find("09.3").target(p, labels, bins)
+
+
+@wrong("09.3", "a negative probability is taken")
+def below_zero(probabilities, labels, bins=15):
+    p = np.asarray(probabilities, np.float64)
+    if (p < 0).any() and np.allclose(p.sum(axis=1), 1, atol=1e-3):
+        p = np.clip(p, 0, 1)
+    return find("09.3").target(p, labels, bins)
+
+
+@wrong("09.4", "a warning within 1% of a bound, where the loss has a minimum")
+def warns_from_afar(logits, labels, bounds=(0.05, 20.0)):
+    T = find("09.4").target(logits, labels, bounds)
+    if T not in bounds and (1.01 * bounds[0] > T or bounds[1] / 1.01 < T):
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+    return T
+
+
+@wrong("09.4", "a warning where T is 1, although 1 is no bound")
+def warns_at_one(logits, labels, bounds=(0.05, 20.0)):
+    T = find("09.4").target(logits, labels, bounds)
+    if T == 1 and T not in bounds:
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+    return T
+
+
+@wrong("09.4", "no warning where all temperatures are equally good, and 1 is a bound")
+def silent_where_equal(logits, labels, bounds=(0.05, 20.0)):
+    equal = np.ptp(np.asarray(logits, np.float64), axis=1).max() == 0
+    return (silent_fit if equal else find("09.4").target)(logits, labels, bounds)
+
+
+@wrong("09.4", "the lower bound where all answers are right, also if all temperatures are equally good")
+def low_where_right(logits, labels, bounds=(0.05, 20.0)):
+    T = find("09.4").target(logits, labels, bounds)
+    if (np.argmax(logits, axis=1) == labels).all() and bounds[0] != T:
+        warnings.warn("a bound", RuntimeWarning, stacklevel=2)
+        return float(bounds[0])
+    return T
+
+
+@wrong("09.4", "-inf is taken for a logit of -1e150")
+def least_logits(logits, labels, bounds=(0.05, 20.0)):
+    return find("09.4").target(np.where(np.isneginf(logits), -1e150, logits), labels, bounds)
+
+
+@wrong("09.4", "a single class is taken")
+def fit_of_one_class(logits, labels, bounds=(0.05, 20.0)):
+    return 1.0 if np.shape(logits)[1] == 1 else find("09.4").target(logits, labels, bounds)
+
+
+@wrong("09.2", "of three axes the first is taken for the last")
+def first_of_three(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    find("09.2").target(p, axis)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1 if p.ndim == 3 and axis == 0 else axis)
+
+
+@wrong("09.3", "right answers counted in 8 bits")
+def narrow_counts(probabilities, labels, bins=15):
+    confidence, right = metrics.confidences(probabilities, labels)
+    which = metrics.bin_numbers(confidence, bins)
+    seen = [which == b for b in np.unique(which)]
+    hits = [float(right[s].sum(dtype=np.uint8)) for s in seen]
+    return float(sum(abs(h - confidence[s].sum()) for h, s in zip(hits, seen, strict=True)) / len(right))
+
+
+not_taken("09.4", "bounds of whole numbers", lambda g: isinstance(g["bounds"][0], int))

@@ -334,3 +334,170 @@ class TimesTheReciprocal(find("10.3").target):
         steps = np.rint(x * (1 / self.S)) + self.Z
         self.inside = (steps >= self.qmin) & (steps <= self.qmax)
         return (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+
+
+@wrong("10.1", "divided in float64, and the quotient made float32")
+def narrowed_quotient(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint((np.asarray(r, np.float64) / np.asarray(S, np.float64)).astype(np.float32))
+    return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "integers above 32,767 wrap around")
+def signed_16_bits(r, S, Z, qmin, qmax):
+    Q = find("10.1").target(r, S, Z, qmin, qmax)
+    return Q.astype(np.int64).astype(np.int16).astype(np.float32)
+
+
+@wrong("10.1", "the quotient is clipped to 16 bits before Z is added")
+def clipped_quotient(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
+    return np.clip(np.clip(steps, -(2**15), 2**15 - 1) + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "a zero point of -32,768 wraps around")
+def zero_point_of_8_bits(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, S, np.asarray(Z).astype(np.int8), qmin, qmax)
+
+
+@wrong("10.1", "S is at least 1e-30")
+def least_step_of_all(r, S, Z, qmin, qmax):
+    return find("10.1").target(r, np.maximum(S, 1e-30), Z, qmin, qmax)
+
+
+@wrong("10.2", "Z by the S of float64")
+def zero_point_by_wide_scale(rmin, rmax, qmin, qmax):
+    S, Z = wide_scale(rmin, rmax, qmin, qmax)
+    return S.astype(np.float32), Z
+
+
+@wrong("10.2", "Z by the S that is too small, before S becomes 1")
+def zero_point_by_tiny_scale(rmin, rmax, qmin, qmax):
+    low, high = np.minimum(np.float64(rmin), 0.0), np.maximum(np.float64(rmax), 0.0)
+    S = np.asarray((high - low) / (qmax - qmin), np.float32)
+    with np.errstate(all="ignore"):
+        Z = np.rint(qmin - np.nan_to_num(low / S)).astype(np.int32)
+    return np.where(np.finfo(np.float32).tiny > S, np.float32(1), S), Z
+
+
+class Variant(find("10.3").target):
+    """The library's op, of which a part is another: the base class of wrong answers."""
+
+    def quotient(self, x):
+        return x.astype(np.float32) / self.S
+
+    def rounded(self, quotient):
+        return np.rint(quotient)
+
+    def forward(self, x):
+        with np.errstate(over="ignore"):
+            steps = self.rounded(self.quotient(x)) + self.Z
+        self.x, self.inside = x, (steps >= self.qmin) & (steps <= self.qmax)
+        self.y = (self.S * (np.clip(steps, self.qmin, self.qmax) - self.Z)).astype(x.dtype)
+        return self.y
+
+
+@wrong("10.3", "a float64 x is divided in float64")
+class WideQuotient(Variant):
+    def quotient(self, x):
+        return x / self.S
+
+
+@wrong("10.3", "S is at least 1e-12")
+class LeastStep(Variant):
+    def quotient(self, x):
+        return x.astype(np.float32) / np.maximum(self.S, np.float32(1e-12))
+
+
+@wrong("10.3", "scales (O,) stretch along the first axis")
+class ScalesOfRows(Variant):
+    def quotient(self, x):
+        if self.S.ndim == 1 and len(self.S) == len(x):
+            self.S = self.S.reshape(-1, *[1] * (x.ndim - 1))
+        return super().quotient(x)
+
+
+@wrong("10.3", "the quotient is clipped to 1,000 before Z is added")
+class ClippedQuotient(Variant):
+    def rounded(self, quotient):
+        return np.clip(np.rint(quotient), -1000, 1000)
+
+
+@wrong("10.3", "a zero point of 200 wraps around")
+class ZeroPointOf8Bits(Variant):
+    def __init__(self, S, Z, qmin, qmax):
+        super().__init__(S, np.asarray(Z).astype(np.int8), qmin, qmax)
+
+
+@wrong("10.3", "the gradient passes where y is within half a step of x, also at 7.5, which is clipped")
+class WithinHalfAStep(Variant):
+    def backward(self, grad):
+        near = np.abs(np.where(np.isfinite(self.x), self.x, 1e30) - self.y) <= self.S / 2
+        return np.where(near, grad, 0)
+
+
+@wrong("10.3", "the gradient is 0 half a step beyond the last level, also at 8.5, which rounds to 8")
+class OpenRange(Variant):
+    def backward(self, grad):
+        low, high = (self.S * (q - self.Z) for q in (self.qmin, self.qmax))
+        return np.where((self.x > low - self.S / 2) & (self.x < high + self.S / 2), grad, 0)
+
+
+@wrong("10.3", "the gradient is 0 where |x| is above 1e6")
+class NotSoFar(Variant):
+    def backward(self, grad):
+        return np.where(self.inside & (np.abs(self.x) < 1e6), grad, 0)
+
+
+@wrong("10.3", "an infinite gradient becomes 0 where x was not clipped, too")
+class FiniteGradients(Variant):
+    def backward(self, grad):
+        return np.where(self.inside & np.isfinite(grad), grad, 0)
+
+
+@wrong("10.4", "only the first row's sums are checked")
+def first_row_is_checked(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    find("10.4").target(qx[:1], S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    y = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)))
+    return np.clip(y + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+not_taken("10.4", "a float32 for all outputs", lambda g: isinstance(g["S_w"], np.float32))
+not_taken("10.4", "a whole number for all outputs", lambda g: isinstance(g["S_w"], int))
+
+
+@wrong("10.1", "an infinite r becomes the largest float32")
+def largest_in_place_of_infinity(r, S, Z, qmin, qmax):
+    return find("10.1").target(np.nan_to_num(np.float32(r)) if r.dtype == np.float32 else r, S, Z, qmin, qmax)
+
+
+@wrong("10.4", "only the last output's sums are checked")
+def last_output_is_checked(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    last = np.ravel(S_w)[-1:]
+    find("10.4").target(qx, S_x, Z_x, qw[-1:], last, qbias[-1:], S_y, Z_y, qmin, qmax)
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    y = np.rint(sums.astype(np.float32) * (np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)))
+    return np.clip(y + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "in float64 where one number S_w is a float")
+def wide_for_one_number(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    if not isinstance(S_w, float):
+        return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+    return rescaled(qx, Z_x, qw, qbias, np.float64(S_x * S_w / S_y), Z_y, qmin, qmax, np.float64)
+
+
+@wrong("10.4", "a Z_y of 200 wraps around")
+def signed_Z_y(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    Z_y = int(np.asarray(Z_y).astype(np.int8))
+    return find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+
+
+@wrong("10.4", "one factor after the other in place of M")
+def factor_by_factor(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)  # refuses what it should
+    sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
+    y = sums.astype(np.float32) * np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    return np.clip(np.rint(y) + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
