@@ -164,7 +164,7 @@ def sensitivity(
     unchanged.
 
     >>> from minidl import compress, nn, train
-    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]
+    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), np.array([3, 7])
     >>> results = compress.sensitivity(model, "block1.conv", [0.0, 0.25, 0.5], images, labels)
     >>> len(results), results[0] == train.evaluate(model, images, labels)
     (3, True)

@@ -104,7 +104,7 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
     Raises ValueError for a layer whose filters cannot be masked, such as the last layer.
 
     >>> from minidl import compress, nn
-    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]
+    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), np.array([3, 7])
     >>> compress.ablation_scores(model, "block1.conv", images, labels).shape
     (16,)
     """
@@ -133,7 +133,7 @@ def taylor_scores(model: Module, layer: str, images: np.ndarray, labels: np.ndar
     Molchanov et al. 2017, arXiv:1611.06440; 2019, arXiv:1906.10771.
 
     >>> from minidl import compress, nn
-    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), [3, 7]
+    >>> model, images, labels = nn.models.small_cnn(10, 1), np.ones((2, 1, 8, 8)), np.array([3, 7])
     >>> compress.taylor_scores(model, "block1.conv", images, labels).shape
     (16,)
     """

@@ -43,7 +43,8 @@ def mass_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     fraction of the area: this is chance. Raises ValueError for values that are negative or not finite.
 
     >>> from minidl import explain
-    >>> print(explain.mass_inside([[[1, 3], [0, 0]]], [[[True, False], [True, False]]]))
+    >>> maps, masks = np.array([[[1, 3], [0, 0]]]), np.array([[[True, False], [True, False]]])
+    >>> print(explain.mass_inside(maps, masks))
     [0.25]
     """
     maps, masks = maps_and_masks(maps, masks)

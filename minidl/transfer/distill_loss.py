@@ -147,7 +147,7 @@ def distillation_loss(
 
     >>> from minidl import transfer
     >>> student, teacher = [[1, 0]], [[4, 0]]
-    >>> loss = transfer.distillation_loss(student, teacher, labels=[0], alpha=0.5, beta=0.5, temperature=2)
+    >>> loss = transfer.distillation_loss(student, teacher, np.array([0]), alpha=0.5, beta=0.5, temperature=2)
     >>> round(loss.item(), 3)
     0.423
     """
