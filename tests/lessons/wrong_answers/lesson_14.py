@@ -197,3 +197,82 @@ def windows_moved_inside(drops, size, window, stride):
             total[:, rows, columns] += drops[:, i, j, np.newaxis, np.newaxis]
             count[rows, columns] += 1
     return total / count
+
+
+@wrong("14.1", "three channels at most")
+def three_channels(gradients, reduce):
+    return find("14.1").target(gradients if reduce is None else gradients[:, :3], reduce)
+
+
+@wrong("14.1", "a magnitude as the root of a square, which overflows")
+def root_of_square(gradients, reduce):
+    if reduce == "l2":
+        return find("14.1").target(gradients, reduce)
+    with np.errstate(over="ignore"):
+        magnitudes = np.sqrt(gradients**2)
+    return magnitudes if reduce is None else magnitudes.max(axis=1)
+
+
+@wrong("14.1", "the largest in float32")
+def narrow_largest(gradients, reduce):
+    if reduce != "max":
+        return find("14.1").target(gradients, reduce)
+    return find("14.1").target(gradients.astype(np.float32), reduce).astype(gradients.dtype)
+
+
+@wrong("14.1", "1e-20 under the root")
+def root_of_a_little_more(gradients, reduce):
+    if reduce != "l2":
+        return find("14.1").target(gradients, reduce)
+    return np.sqrt((gradients**2).sum(axis=1) + gradients.dtype.type(1e-20))
+
+
+@wrong("14.2", "windows counted in uint8, which ends at 255")
+def count_of_windows_in_bytes(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, np.uint8)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        count[top : top + window[0], left : left + window[1]] += 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (total / count).astype(drops.dtype)
+
+
+@wrong("14.2", "1e-8 windows more")
+def a_little_more_windows(drops, size, window, stride):
+    one = find("14.2").target(np.ones_like(drops), size, window, stride)
+    return find("14.2").target(drops, size, window, stride) / (one + drops.dtype.type(1e-8))
+
+
+@wrong("14.3", "100 nodes at most")
+def a_hundred_nodes(steps, nodes="gauss"):
+    if steps > 100 and nodes == "gauss":
+        raise ValueError("too many")
+    return find("14.3").target(steps, nodes)
+
+
+@wrong("14.3", "an even number of Gauss's nodes as two halves of the line")
+def two_halves(steps, nodes="gauss"):
+    if nodes != "gauss" or steps < 10 or steps % 2:
+        return find("14.3").target(steps, nodes)
+    alphas, weights = find("14.3").target(steps // 2)
+    return np.concatenate([alphas, alphas + 1]) / 2, np.concatenate([weights, weights]) / 2
+
+
+@wrong("14.3", "rounded to ten digits")
+def ten_digits(steps, nodes="gauss"):
+    return tuple(part.round(10) for part in find("14.3").target(steps, nodes))
+
+
+@wrong("14.3", "the parts of both words are taken")
+def parts_of_words(steps, nodes="gauss"):
+    word = "midpoint" if nodes in ("mid", "point") else nodes
+    return find("14.3").target(steps, word)
+
+
+@wrong("14.3", "midpoints counted in uint8, which ends at 255")
+def narrow_midpoints(steps, nodes="gauss"):
+    if nodes != "midpoint":
+        return find("14.3").target(steps, nodes)
+    _, weights = find("14.3").target(steps, nodes)
+    return (np.arange(steps).astype(np.uint8) + 0.5) / steps, weights
