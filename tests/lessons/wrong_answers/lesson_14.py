@@ -7,6 +7,8 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.explain import integrated_gradients, occlusion_map
+from minidl.explain.baseline import baseline_images
+from minidl.explain.target import layer_output
 from tests.lessons.wrong_answers.declare import is_unit, not_taken, one_mode, wrong
 
 
@@ -276,3 +278,130 @@ def narrow_midpoints(steps, nodes="gauss"):
         return find("14.3").target(steps, nodes)
     _, weights = find("14.3").target(steps, nodes)
     return (np.arange(steps).astype(np.uint8) + 0.5) / steps, weights
+
+
+def of_a_set(number, what, as_target):
+    """The library's function, which takes a set of classes as ``as_target`` of it."""
+
+    def answer(model, images, target=None, **options):
+        if isinstance(target, set | frozenset):
+            target = as_target(target)
+        return find(number).target(model, images, target, **options)
+
+    wrong(number, f"a set of classes: {what}")(answer)
+
+
+for several in ("14.4", "14.5"):
+    of_a_set(several, "its largest class", max)
+    of_a_set(several, "its first class", lambda classes: sorted(classes)[0])
+
+
+def mean_over_a_set(model, images, target=None, **options):
+    if not isinstance(target, set | frozenset):
+        return occlusion_map(model, images, target, **options)
+    maps = [occlusion_map(model, images, one, **options) for one in sorted(target)]
+    return np.mean(maps, axis=0).astype(images.dtype)
+
+
+wrong("14.4", "a set of classes: the mean of their maps")(mean_over_a_set)
+
+
+@wrong("14.4", "a set of classes: the logit where the probability was asked for")
+def logit_of_a_set(model, images, target=None, *, probability=False, **options):
+    asks = probability and not isinstance(target, set | frozenset)
+    return occlusion_map(model, images, target, probability=asks, **options)
+
+
+@wrong("14.4", "the class predicted for the first image, for all")
+def first_answer_for_all(model, images, target=None, **options):
+    occlusion_map(model, images, target, **options)
+    if target is None:
+        target = int(layer_output(model, images[:1], "").argmax())
+    return occlusion_map(model, images, target, **options)
+
+
+@wrong("14.4", "the probability of a unit without maps is its output")
+def probability_of_rows(model, images, target=None, *, probability=False, **options):
+    asks = probability and not is_unit(1)({"target": target})
+    return occlusion_map(model, images, target, probability=asks, **options)
+
+
+@wrong("14.4", "a window covers the first three channels")
+def three_channels_covered(model, images, target=None, *, baseline="mean", rng=None, **options):
+    cover = np.array(baseline_images(images, baseline, rng))
+    if images.ndim == 4:
+        cover[:, 3:] = images[:, 3:]
+    return occlusion_map(model, images, target, baseline=cover, **options)
+
+
+@wrong("14.4", "a stride above the window is taken where one window covers everything")
+def one_window(model, images, target=None, *, window=4, stride=2, **options):
+    if images.ndim == 4 and np.array_equal(np.broadcast_to(window, 2), images.shape[2:]):
+        stride = 1
+    return occlusion_map(model, images, target, window=window, stride=stride, **options)
+
+
+@wrong("14.4", "256 images, and the first again for the others")
+def occlusion_of_one_batch(model, images, target=None, **options):
+    maps = occlusion_map(model, images, target, **options)
+    maps[256:] = maps[0]
+    return maps
+
+
+not_taken("14.4", "a window of NumPy", lambda g: isinstance(g["window"], np.integer))
+not_taken("14.4", "a class of NumPy", lambda g: isinstance(g["target"], np.integer))
+not_taken("14.4", "classes in a list", lambda g: isinstance(g["target"], list))
+
+
+def target_within(number):
+    """The library's function, with a class or a unit below 0 moved to 0."""
+
+    def answer(model, images, target=None, **options):
+        if isinstance(target, int):
+            target = max(target, 0)
+        elif isinstance(target, tuple):
+            target = (target[0], *(max(index, 0) for index in target[1:]))
+        return find(number).target(model, images, target, **options)
+
+    return answer
+
+
+for several in ("14.4", "14.5"):
+    wrong(several, "a class or a unit below 0 is taken as 0")(target_within(several))
+
+
+@wrong("14.5", "one baseline for all images")
+def first_baseline_for_all(model, images, target=None, *, baseline=0.0, rng=None, **options):
+    b = baseline_images(images, baseline, rng)[:1]
+    return integrated_gradients(model, images, target, baseline=b, **options)
+
+
+@wrong("14.5", "a number below 0 as baseline is 0")
+def no_negative_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if isinstance(baseline, int | float):
+        baseline = max(baseline, 0)
+    return integrated_gradients(model, images, target, baseline=baseline, **options)
+
+
+@wrong("14.5", "four baselines for one image give four maps")
+def map_for_each_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if len(images) == 1 and np.ndim(baseline) == images.ndim:
+        images = images.repeat(len(baseline), axis=0)
+    return integrated_gradients(model, images, target, baseline=baseline, **options)
+
+
+@wrong("14.5", "a baseline of float64 makes the map float64")
+def widened_by_the_baseline(model, images, target=None, *, baseline=0.0, **options):
+    maps = integrated_gradients(model, images, target, baseline=baseline, **options)
+    return maps.astype(baseline.dtype) if isinstance(baseline, np.ndarray) else maps
+
+
+@wrong("14.5", "256 images, and zeros for the others")
+def path_of_one_batch(model, images, target=None, **options):
+    maps = integrated_gradients(model, images, target, **options)
+    maps[256:] = 0
+    return maps
+
+
+not_taken("14.5", "classes in a list", lambda g: isinstance(g["target"], list))
+not_taken("14.5", "steps of NumPy", lambda g: isinstance(g["steps"], np.integer))
