@@ -84,9 +84,9 @@ def nested(confident_mistakes, case):
 )
 def many_ties(mistakes):
     confidence = np.array([0.5, 0.75, 0.625, 0.75, 0.625] * 8)
-    found = mistakes(np.stack([confidence, 1 - confidence], axis=1), np.ones(40, int), 30)
+    found = mistakes(np.stack([confidence, 1 - confidence], axis=1), np.ones(40, int), 39)
     numbers = range(40)
-    assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:30])
+    assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:39])
     sure = np.eye(300)  # row i is sure of class i
     labels = np.arange(300)
     assert_equal(len(mistakes(sure, labels, 9)), 0)
@@ -266,7 +266,7 @@ strongest = Exercise(
     ),
 )
 
-maps = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)))
+maps = arrays(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4)))
 
 
 @strongest.law(

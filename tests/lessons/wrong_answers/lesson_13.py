@@ -302,3 +302,13 @@ not_taken("13.5", "k of NumPy", lambda g: not isinstance(g["k"], int))
 def three_channels(model, layer, images, k):
     found = top_patches(model, layer, images, k)
     return type(found)(*(part[:3] for part in found))
+
+
+@wrong("13.3", "two images at most")
+def two_images(activations):
+    return tuple(part[:2] for part in find("13.3").target(activations))
+
+
+@wrong("13.4", "padding of three units at most")
+def little_padding(span, kernel, stride, padding, dilation=1):
+    return find("13.4").target(span, kernel, stride, min(padding, 3), dilation)

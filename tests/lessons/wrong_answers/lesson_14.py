@@ -405,3 +405,13 @@ def path_of_one_batch(model, images, target=None, **options):
 
 not_taken("14.5", "classes in a list", lambda g: isinstance(g["target"], list))
 not_taken("14.5", "steps of NumPy", lambda g: isinstance(g["steps"], np.integer))
+
+
+@wrong("14.1", "gradients cut at 1e6")
+def cut_gradients(gradients, reduce):
+    return find("14.1").target(np.clip(gradients, -1e6, 1e6) if reduce == "l2" else gradients, reduce)
+
+
+@wrong("14.2", "two images at most")
+def two_maps(drops, size, window, stride):
+    return find("14.2").target(drops[:2], size, window, stride)
