@@ -34,7 +34,8 @@ seen = Exercise(
 )
 
 spans = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(-6, 2))
-window_layers = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 3))
+kernels, strides, paddings = [1, 2, 3, 4, 40], [1, 2, 3, 16], [0, 1, 2, 20]
+window_layers = st.tuples(*map(st.sampled_from, (kernels, strides, paddings, [1, 2, 3])))
 
 
 @seen.law("3x3 padded by 1, pooling by 2, 3x3 padded by 1 give the spans (3, 1, -1), (4, 2, -1), (8, 2, -3)")
@@ -217,6 +218,10 @@ def boxes_by_windows(top_patches):
     values, _, places, boxes = top_patches(model, "block1", colours, 3)
     assert_close(values, np.sort(maps, axis=0)[::-1].T.copy(), **NEAR)
     assert_equal(boxes, np.array([[box_of(p, q, (4, 10), [CONV, POOL]) for p, q in row] for row in places]))
+    wide = Built("conv2d", weight=[[[[1.0] * 4]]])  # a filter of one row and four columns
+    long = np.arange(600.0).reshape(1, 1, 2, 300) * [[1], [-1]]
+    _, _, places, boxes = top_patches(wide, "", long, np.int64(1))
+    assert_equal((places.tolist(), boxes.tolist()), ([[[0, 296]]], [[[0, 1, 296, 300]]]))
 
 
 @top.law(
@@ -227,6 +232,9 @@ def first_of_equals(top_patches):
     _, numbers, places, _ = top_patches(model, "block1.bn", np.zeros((20, 1, 3, 4)), 18)
     assert_equal(numbers, np.array([np.arange(18)] * 2))
     assert_equal(places, np.zeros((2, 18, 2), int))
+    twice = np.float32([[[[0, 0, 0, 5], [0, 5, 0, 0]]], [[[0, 0, 0, 0], [0, 5, 5, 0]]]])  # two maxima each
+    _, numbers, places, _ = top_patches(Built("conv2d", weight=[[[[1.0]]]]), "", twice, 2)
+    assert_equal((numbers.tolist(), places.tolist()), ([[0, 1]], [[[0, 3], [1, 1]]]))
     bright = np.array([1.0, 2.0, 1.0, 4.0, 2.0] * 8)  # one pixel of each image
     images = np.zeros((40, 1, 3, 4))
     for shift in (0.0, 1e-6):  # in float64, then no two are equal
@@ -244,16 +252,21 @@ def of_rows(top_patches):
     assert_close(values, np.sort(logits, axis=0)[::-1][:2].T.copy(), **NEAR)
     assert_equal(places, np.zeros((2, 2, 2), int))
     assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 2))
+    model = Built("mlp", seed=5, in_features=24, hidden=(5,), num_classes=2)  # no convolution
+    outputs = model.build()[:2](Tensor(images)).data  # Flatten, then fc1
+    values, _, _, boxes = top_patches(model, "fc1", images, 2)
+    assert_close(values, np.sort(outputs, axis=0)[::-1][:2].T.copy(), **NEAR)
+    assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 5))
 
 
-@top.law("all of 150 images are searched; values have the images' dtype; images, places, boxes are integers")
+@top.law("all of 301 images are searched; values have the images' dtype; images, places, boxes are integers")
 def many_images(top_patches):
     model, rng = Built("small_cnn", seed=6, **TWO_BLOCKS), np.random.default_rng(1)
-    images = rng.integers(-8, 9, (150, 1, 4, 4)) / 4
-    images[140:] *= 2
-    largest = model.build().block2(model.build().block1(Tensor(images))).data.max(axis=(2, 3))
+    images, net = rng.integers(-8, 9, (301, 1, 4, 4)) / 4, model.build()
+    images[[3, 290, 300]] *= 8  # in the first batch and in the last
+    largest = net.block2.bn(net.block2.conv(net.block1(Tensor(images)))).data.max(axis=(2, 3))
     for dtype in (np.float64, np.float32):
-        values, numbers, places, boxes = top_patches(model, "block2", images.astype(dtype), 4)
+        values, numbers, places, boxes = top_patches(model, "block2.bn", images.astype(dtype), 4)
         assert_equal(numbers, np.argsort(-largest, axis=0)[:4].T.copy())
         assert_close(values, np.sort(largest, axis=0)[::-1][:4].T.copy(), rtol=1e-4, atol=1e-5)
         assert_dtype(values, dtype)
@@ -272,13 +285,16 @@ def refuses(top_patches):
     assert_refuses("the layer 'block2'", top_patches, model, "block2", images, 1)
     assert_refuses("images (3, 3, 4)", top_patches, model, "block1", images[:, 0], 1)
     assert_refuses("images of NaN", top_patches, model, "block1", np.nan * images, 1)
-    doubles = Built("conv2d", weight=((((2.0,),),),), training=True)
+    doubles = Built("conv2d", weight=[[[[1.0]]], [[[2.0]]]], training=True)  # in the second channel
+    unknown = Built("conv2d", weight=[[[[1.0]]], [[[np.nan]]]], training=True)
+    assert_refuses("a filter of NaN", top_patches, unknown, "", images, 1)
     with np.errstate(all="ignore"):
         for huge in (np.float32(3e38), np.float32(-3e38)):
             which = f"images of {huge:g} before a filter that doubles them"
             assert_refuses(which, top_patches, doubles, "", np.full((1, 1, 3, 4), huge), 1)
-            one_pixel = np.where(np.arange(12).reshape(1, 1, 3, 4) == 5, huge, np.float32(1))
-            assert_refuses(which + ", in one pixel,", top_patches, doubles, "", one_pixel, 1)
+            one_pixel = np.ones((3, 1, 3, 4), np.float32)
+            one_pixel[1, 0, 1, 1] = huge
+            assert_refuses(which + ", in one pixel of the second,", top_patches, doubles, "", one_pixel, 1)
 
 
 def with_boxes(model, layer, images, found, box):

@@ -79,15 +79,24 @@ def nested(confident_mistakes, case):
     assert_equal(confident_mistakes(p, labels, k), confident_mistakes(p, labels, k + 1)[:k])
 
 
-@mistakes.law("of forty mistakes with three different confidences, rows with equal confidence stay in order")
+@mistakes.law(
+    "of many mistakes with three different confidences, rows with equal confidence stay in order; 300 classes"
+)
 def many_ties(mistakes):
     confidence = np.array([0.5, 0.75, 0.625, 0.75, 0.625] * 8)
-    found = mistakes(np.stack([confidence, 1 - confidence], axis=1), np.ones(40, int), 30)
+    found = mistakes(np.stack([confidence, 1 - confidence], axis=1), np.ones(40, int), 39)
     numbers = range(40)
-    assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:30])
+    assert_equal(found, sorted(numbers, key=lambda i: (-confidence[i], i))[:39])
+    sure = np.eye(300)  # row i is sure of class i
+    labels = np.arange(300)
+    assert_equal(len(mistakes(sure, labels, 9)), 0)
+    labels[[3, 290, 299]] = 259, 34, 43  # numbers that end alike in eight bits
+    assert_equal(mistakes(sure, labels, 9), np.array([3, 290, 299]))
 
 
-@mistakes.law("0.5 + 1e-9 is surer than 0.5; if two probabilities are equal, the first class is the answer")
+@mistakes.law(
+    "the smallest difference makes an answer surer; if two probabilities are equal, the first class is it"
+)
 def nearly_equal(confident_mistakes):
     rows = np.array([[0.5 - 1e-9, 0.5 + 1e-9], [0.5, 0.5], [0.5, 0.5], [0.5 + 1e-9, 0.5 - 1e-9]])
     found = confident_mistakes(rows, np.array([0, 0, 1, 1]), 4)
@@ -96,6 +105,9 @@ def nearly_equal(confident_mistakes):
     for numbers in (np.asarray(found), np.asarray(none)):
         assert numbers.dtype.kind == "i", f"numbers of rows are integers, not {numbers.dtype}"
     assert_equal(len(none), 0)
+    barely = np.nextafter(0.3, 1)  # the next float above 0.3
+    rows = np.array([[0.3, 0.25, 0.25, 0.2], [barely, 0.25, 0.25, 0.2]])
+    assert_equal(confident_mistakes(rows, np.array([1, 1]), 1), np.array([1]))
     five = np.eye(5, dtype=np.float32)[[4, 4, 0]]
     assert_equal(confident_mistakes(five, np.array([0, 4, 1]), 3), np.array([0, 2]))
     assert_equal(len(confident_mistakes(np.zeros((0, 3)), np.zeros(0, int), 2)), 0)
@@ -254,7 +266,7 @@ strongest = Exercise(
     ),
 )
 
-maps = arrays(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)))
+maps = arrays(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4)))
 
 
 @strongest.law(
@@ -305,10 +317,11 @@ def dtypes_of_maxima(strongest_units):
     assert_dtype(values, np.float32)
     assert_equal(places, np.array([[[0, 2]]]))
     assert places.dtype.kind == "i", f"places are {places.dtype}, not integers"
-    wide = np.array([1.0, 1.0 + 1e-12] + 300 * [0.0] + [1.0 + 2e-12]).reshape(1, 1, 1, 303)
-    values, places = strongest_units(wide)
-    assert_dtype(values, np.float64)
-    assert_equal((values.item(), places.tolist()), (1.0 + 2e-12, [[[0, 302]]]))
+    long = np.array([1.0, 1.0 + 1e-12] + 300 * [0.0] + [1.0 + 2e-12])
+    for shape, place in (((1, 1, 1, 303), [0, 302]), ((1, 1, 303, 1), [302, 0])):
+        values, places = strongest_units(long.reshape(shape))
+        assert_dtype(values, np.float64)
+        assert_equal((values.item(), places.tolist()), (1.0 + 2e-12, [[place]]))
     for lowest in (-np.inf, -1e300):
         values, places = strongest_units(np.full((1, 1, 2, 2), lowest))
         assert_equal((values.item(), places.tolist()), (lowest, [[[0, 0]]]))

@@ -87,14 +87,14 @@ def probabilities(z):
 
 @st.composite
 def asked(draw):
-    """Two images (2, 1, H, W) for a linear model, a class for each, sizes of windows, and a baseline."""
-    height, width = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    """Two images (2, C, H, W) for a linear model, a class for each, sizes of windows, and a baseline."""
+    channels, height, width = draw(st.sampled_from([1, 4])), draw(st.integers(1, 3)), draw(st.integers(1, 4))
     window = draw(st.integers(1, height)), draw(st.integers(1, width))
     stride = draw(st.integers(1, window[0])), draw(st.integers(1, window[1]))
-    model = linear(draw(st.integers(0, 9)), height * width)
+    model = linear(draw(st.integers(0, 9)), channels * height * width)
     target = np.array([draw(st.integers(0, 1)), draw(st.integers(0, 1))])
     cover = draw(arrays((1, height, width)))
-    return model, draw(arrays((2, 1, height, width))), target, window, stride, cover
+    return model, draw(arrays((2, channels, height, width))), target, window, stride, cover
 
 
 @occlusion.law(
@@ -132,6 +132,12 @@ def of_a_network(occlusion_map):
     def unit(x):
         return net.block1(Tensor(x)).data[:, 1, 0, 3]
 
+    def either(x):
+        return np.log(np.exp(net(Tensor(x)).data[:, [0, 2]]).sum(axis=1))
+
+    def probability_of_either(x):
+        return probabilities(net(Tensor(x)).data)[:, [0, 2]].sum(axis=1)
+
     def own_probability(x):
         return probabilities(net(Tensor(x)).data)[[0, 1], [2, 0]]
 
@@ -139,7 +145,9 @@ def of_a_network(occlusion_map):
         (logit, 2, False),
         (logit, ("head", 2), False),
         (probability, 2, True),
-        (own_probability, np.array([2, 0]), True),
+        (own_probability, [2, 0], True),
+        (either, {0, 2}, False),
+        (probability_of_either, frozenset({0, 2}), True),
         (unit, ("block1", 1, 0, 3), False),
     ]
     frozen, mixed = network(3, training=True, requires_grad=False), network(3, training=("block1",))
@@ -152,9 +160,9 @@ def of_a_network(occlusion_map):
 
 @occlusion.law("if target is None, f is for the class of the uncovered image, even if a window changes it")
 def class_of_the_whole(occlusion_map):
-    model, images = linear(1, 4, 3), np.array([[[[2.0, 0.0], [0.0, -1.0]]], [[[-2.0, 0.5], [1.0, 0.0]]]])
+    model, images = linear(3, 4, 3), np.array([[[[2.0, 0.0], [0.0, -1.0]]], [[[-2.0, 0.5], [1.0, 0.0]]]])
     net = model.build()
-    first = net(Tensor(images)).data.argmax(axis=1)
+    first = net(Tensor(images)).data.argmax(axis=1)  # 2 and 0
     w = net.head.weight.data.astype(np.float64)[first].reshape(images.shape)
     expected = map_by_loops(lambda x: (w * x).sum(axis=(1, 2, 3)), images, -1.0, (1, 2), (1, 1))
     options = {"window": (1, 2), "stride": 1, "baseline": -1.0}
@@ -176,6 +184,8 @@ def covers(occlusion_map):
         net = model.build()
         expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 0], images, same, (3, 3), (2, 2))  # noqa: B023
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
+        maps = occlusion_map(model, images, 0, window=np.int64(3), baseline=same)
+        assert_close(maps, expected, rtol=1e-3, atol=1e-5)
     maps = occlusion_map(model, images, 0, window=3, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), ((2, 4, 5), True))
 
@@ -185,7 +195,7 @@ def covers(occlusion_map):
 )
 def defaults(occlusion_map):
     model, images = network(2), np.concatenate([IMAGE, IMAGE, IMAGE[:, ::-1]], axis=2)  # (1, 2, 12, 5)
-    maps = occlusion_map(model, images, 1)
+    maps = occlusion_map(model, images, np.int64(1))
     said = {"window": (4, 4), "stride": (2, 2), "baseline": "mean", "probability": False}
     assert_close(maps, occlusion_map(model, images, 1, **said), **NEAR)
     net, means = model.build(), images.mean(axis=(2, 3), keepdims=True)
@@ -193,6 +203,9 @@ def defaults(occlusion_map):
     assert_close(maps, expected, **NEAR)
     assert_dtype(maps, np.float64)
     assert_dtype(occlusion_map(model, images.astype(np.float32), 1), np.float32)
+    many, model = np.arange(600.0).reshape(300, 1, 1, 2) / 4, linear(0, 2)
+    drops = many[:, 0] * model.build().head.weight.data.astype(np.float64)[1]
+    assert_close(occlusion_map(model, many, 1, window=1, stride=1, baseline=0), drops, **NEAR)
 
 
 @occlusion.law(
@@ -201,14 +214,19 @@ def defaults(occlusion_map):
 def refuses(occlusion_map):
     model, images = network(0, training=True), IMAGE  # 4 x 5 pixels
     too_large = [{"window": 5}, {"window": (4, 6)}, {"window": 2, "stride": 3}, {"window": 2, "stride": 0}]
-    for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}):
+    one_window = {"window": (4, 5), "stride": (5, 5)}
+    for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}, one_window):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
-    assert_refuses("class 3 of three", occlusion_map, model, images, 3)
+    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("head", 3), ("head", -1)
+    for target in (3, -1, np.array([0, 1]), {2, 3}, *units):  # of three classes, for one image
+        assert_refuses(f"the target {target}", occlusion_map, model, images, target)
     assert_refuses("rows (2, 4)", occlusion_map, linear(0, 4), np.ones((2, 4)), 0, window=1, stride=1)
-    unit = ("block1", 0, 1, 1)
-    assert_refuses(f"the probability of unit {unit}", occlusion_map, model, images, unit, probability=True)
+    for unit in (("block1", 0, 1, 1), ("head", 2)):
+        which = f"the probability of unit {unit}"
+        assert_refuses(which, occlusion_map, model, images, unit, probability=True)
     assert_refuses("the baseline 'median'", occlusion_map, model, images, 0, baseline="median")
-    assert_refuses("a baseline (3, 3)", occlusion_map, model, images, 0, baseline=np.zeros((3, 3)))
+    for shape in ((3, 3), (2, 2, 4, 5)):  # for one image (1, 2, 4, 5)
+        assert_refuses(f"a baseline {shape}", occlusion_map, model, images, 0, baseline=np.zeros(shape))
 
 
 def occluded(model, images, target, window, stride, cover, probability, *, each=False, pile=False):

@@ -87,7 +87,7 @@ def asked(draw):
     """A network with one hidden layer, two images (2, 1, 2, 2), a class for each, a baseline, and nodes."""
     model = layers(draw(st.integers(0, 9)), draw(st.integers(1, 4)))
     target = np.array([draw(st.integers(0, CLASSES - 1)), draw(st.integers(0, CLASSES - 1))])
-    images, baseline = draw(arrays((2, 1, 2, 2))), draw(arrays((1, 2, 2)))
+    images, baseline = draw(arrays((2, 1, 2, 2))), draw(arrays(st.sampled_from([(1, 2, 2), (2, 1, 2, 2)])))
     return (
         model,
         images,
@@ -108,6 +108,9 @@ def of_one_layer(integrated_gradients):
             assert_close(integrated_gradients(model, x, k, baseline=b, **options), expected, **WIDE)
         expected = w[k].reshape(1, 1, 2, 2) * (x - 0.1)  # 0.1 is another number in float32
         assert_close(integrated_gradients(model, x, k, baseline=0.1), expected, rtol=1e-10, atol=0)
+    many = np.arange(1200.0).reshape(300, 1, 2, 2) / 4
+    maps = integrated_gradients(model, many, np.int64(2), steps=np.int64(1))
+    assert_close(maps, w[2].reshape(1, 1, 2, 2) * many, **WIDE)
 
 
 @path.law("a hidden unit counts only at the points where it is active; each image has its own class")
@@ -127,7 +130,8 @@ def defaults(integrated_gradients):
     maps = integrated_gradients(model, images, 1)
     assert_close(maps, expected, **WIDE)
     assert_dtype(maps, np.float64)
-    maps = integrated_gradients(model, images.astype(np.float32), 1)
+    zeros = np.zeros((1, 2, 2))  # in float64
+    maps = integrated_gradients(model, images.astype(np.float32), 1, baseline=zeros)
     assert_close(maps, expected, rtol=1e-3, atol=1e-5)
     assert_dtype(maps, np.float32)
     expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(200, "gauss"))
@@ -150,7 +154,9 @@ def baselines(integrated_gradients):
     model, images, shape = cnn(2), np.concatenate([PHOTO, PHOTO[:, ::-1] ** 2]), (2, 2, 4, 4)
     means = np.array([[np.full((4, 4), image[c].mean()) for c in range(2)] for image in images])
     noise = np.random.default_rng(4).random(shape)
-    for said, same in (({}, np.zeros(shape)), ({"baseline": 0.25}, np.full(shape, 0.25))):
+    numbers = ({}, 0), ({"baseline": 0.25}, 0.25), ({"baseline": -1}, -1)
+    for said, number in numbers:
+        same = np.full(shape, float(number))
         expected = integrated_gradients(model, images, 1, baseline=same, steps=5)
         assert_close(integrated_gradients(model, images, 1, steps=5, **said), expected, **NEAR)
     for word, same in (("mean", means), ("noise", noise)):
@@ -159,12 +165,14 @@ def baselines(integrated_gradients):
         assert_close(maps, expected, **NEAR)
     maps = integrated_gradients(model, images, 1, steps=5, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), (shape, True))
-    rows, classes = np.array([[1.0, -2.0, 0.5, 3.5], [2.0, 1.0, -1.0, 4.0]]), np.array([2, 0])
+    rows, classes = np.array([[1.0, -2.0, 0.5, 3.5], [2.0, 1.0, -1.0, 4.0]]), [2, 0]
     expected = integrated_gradients(layers(0, 3), rows, classes, baseline=rows.mean(axis=1, keepdims=True))
     assert_close(integrated_gradients(layers(0, 3), rows, classes, baseline="mean"), expected, **NEAR)
 
 
-@path.law("the sum over all pixels is f(x) - f(b) in evaluation mode, for a CNN, for rows and for a unit")
+@path.law(
+    "the sum over all pixels is f(x) - f(b) in evaluation mode, for a CNN, rows, a set of classes and a unit"
+)
 def complete(integrated_gradients):
     net, images = cnn(1).build(), np.concatenate([PHOTO, -PHOTO[:, ::-1]])
     change = net(Tensor(images)).data[:, 2] - net(Tensor(0 * images + 0.5)).data[:, 2]
@@ -175,6 +183,12 @@ def complete(integrated_gradients):
     place = net.block1(Tensor(images)).data[:, 1, 0, 3] - net.block1(Tensor(0 * images)).data[:, 1, 0, 3]
     maps = integrated_gradients(cnn(1), images, ("block1", 1, 0, 3), steps=100, nodes="midpoint")
     assert_close(maps.sum(axis=(1, 2, 3)), place, rtol=2e-2, atol=2e-2)
+    rows, linear = np.array([[1.0, -2.0, 0.5, 3.0], [-4.0, 2.0, 1.0, 0.0]]), layers(4)
+    z, start = (np.exp(linear.build()(Tensor(x)).data) for x in (rows, 0 * rows))
+    for both in ({0, 2}, frozenset({0, 2})):  # as one class: log(e^z0 + e^z2)
+        maps = integrated_gradients(linear, rows, both, steps=8)
+        change = np.log(z[:, [0, 2]].sum(axis=1)) - np.log(start[:, [0, 2]].sum(axis=1))
+        assert_close(maps.sum(axis=1), change, **NEAR)
     rows, model = np.array([[1.0, -2.0, 0.5, 3.0]]), layers(4, 3)
     unit = model.build()[:3](Tensor(rows)).data[0] - model.build()[:3](Tensor(0 * rows)).data[0]
     for j in range(3):  # each unit has at most one kink on the path
@@ -187,8 +201,13 @@ def refuses(integrated_gradients):
     model, images = cnn(0, training=True), np.ones((2, 2, 2, 2))
     for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}):
         assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
-    assert_refuses(f"class {CLASSES} of {CLASSES}", integrated_gradients, model, images, CLASSES)
-    assert_refuses("a baseline (3,)", integrated_gradients, model, images, 0, baseline=np.zeros(3))
+    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("head", CLASSES), ("head", -1)
+    targets = (CLASSES, -1, np.array([0, 1, 2]), {1, CLASSES}, *units)  # of three classes, for two images
+    for target in targets:
+        assert_refuses(f"the target {target}", integrated_gradients, model, images, target)
+    for shape in ((3,), (4, 2, 2, 2)):
+        which = f"a baseline {shape} for one image {images[:1].shape}"
+        assert_refuses(which, integrated_gradients, model, images[:1], 0, baseline=np.zeros(shape))
     assert_refuses("an image of NaN", integrated_gradients, model, np.nan * images, 0)
 
 

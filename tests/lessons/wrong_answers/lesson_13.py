@@ -9,7 +9,9 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.explain import receptive_field, top_patches
-from minidl.explain.patches import strongest_units
+from minidl.explain.patches import EVERYTHING, strongest_units
+from minidl.explain.target import layer_output
+from minidl.train.metrics import batch_slices
 from tests.lessons.wrong_answers.declare import not_taken, one_mode, wrong
 
 
@@ -192,3 +194,121 @@ not_taken("13.5", "images of two channels", lambda g: g["images"].shape[1] > 1)
 def floats_of_integers(activations):
     values, places = find("13.3").target(activations)
     return values.astype(np.result_type(values, np.float32)), places
+
+
+@wrong("13.1", "sorted by 1 - confidence, which rounds")
+def by_the_rest(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    rest = 1 - probabilities.max(axis=1)[mistakes]
+    return mistakes[np.argsort(rest, kind="stable")][:k]
+
+
+@wrong("13.1", "labels in uint8, which ends at 255")
+def narrow_labels(probabilities, labels, k):
+    return find("13.1").target(probabilities, labels.astype(np.uint8), k)
+
+
+@wrong("13.3", "places in uint8, which ends at 255, down the rows")
+def narrow_rows(activations):
+    values, places = find("13.3").target(activations)
+    return values, places % [256, 10**6]
+
+
+@wrong("13.4", "a window of more than 32 units sees everything")
+def everything_for_large_windows(span, kernel, stride, padding, dilation=1):
+    return EVERYTHING if kernel > 32 else find("13.4").target(span, kernel, stride, padding, dilation)
+
+
+def not_finite_in(part):
+    """The library's function, which looks only at a part of the outputs for numbers that are not finite."""
+
+    def answer(model, layer, images, k):
+        try:
+            return find("13.5").target(model, layer, images, k)
+        except ValueError as error:
+            if "not finite: it has no order" not in str(error):
+                raise
+            outputs = layer_output(model, images, layer)
+            if not np.isfinite(part(outputs)).all():
+                raise
+            values, places = strongest_units(np.nan_to_num(outputs))
+            best = np.argsort(-values, axis=0, kind="stable")[:k].T
+            channels = np.arange(len(best))[:, np.newaxis]
+            return values[best, channels], best, places[best, channels], np.zeros((*best.shape, 4), int)
+
+    return answer
+
+
+wrong("13.5", "only the first channel is asked to be finite")(not_finite_in(lambda outputs: outputs[:, 0]))
+wrong("13.5", "only the first image is asked to be finite")(not_finite_in(lambda outputs: outputs[0]))
+wrong("13.5", "NaN is taken")(
+    not_finite_in(lambda outputs: np.nan_to_num(outputs, posinf=np.inf, neginf=-np.inf))
+)
+
+
+@wrong("13.5", "the images are counted within a batch")
+def counted_within_a_batch(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(images=found.images % batch_slices(images)[0].stop)
+
+
+@wrong("13.5", "of equal units the first by columns counts")
+def first_by_columns(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    outputs = layer_output(model, images, layer)
+    if outputs.ndim == 2:
+        return found
+    _, turned = strongest_units(outputs.swapaxes(2, 3))
+    channels = np.arange(len(found.images))[:, np.newaxis]
+    return with_places(found, turned[..., ::-1][found.images, channels], model, layer, images)
+
+
+def with_places(found, places, model, layer, images):
+    field = receptive_field(model, layer, images.shape[1:])
+    boxes = [[field.box(p, q, images.shape[2:]) for p, q in row] for row in places]
+    return found._replace(places=places, boxes=np.array(boxes))
+
+
+@wrong("13.5", "the rows' span also for the columns")
+def rows_for_both(model, layer, images, k):
+    found, rows = top_patches(model, layer, images, k), receptive_field(model, layer, images.shape[1:]).rows
+    height, width = images.shape[2:]
+    boxes = [[(*rows.pixels(p, height), *rows.pixels(q, width)) for p, q in row] for row in found.places]
+    return found._replace(boxes=np.array(boxes))
+
+
+@wrong("13.5", "the receptive field without the images' shape")
+def field_of_any_shape(model, layer, images, k):
+    receptive_field(model, layer)
+    return top_patches(model, layer, images, k)
+
+
+@wrong("13.5", "the receptive field for images of width and height")
+def field_of_turned_images(model, layer, images, k):
+    receptive_field(model, layer, images.swapaxes(2, 3).shape[1:])
+    return top_patches(model, layer, images, k)
+
+
+@wrong("13.5", "places and boxes in uint8, which ends at 255")
+def narrow_boxes(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(places=found.places % 256, boxes=found.boxes % 256)
+
+
+not_taken("13.5", "k of NumPy", lambda g: not isinstance(g["k"], int))
+
+
+@wrong("13.5", "three channels at most")
+def three_channels(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return type(found)(*(part[:3] for part in found))
+
+
+@wrong("13.3", "two images at most")
+def two_images(activations):
+    return tuple(part[:2] for part in find("13.3").target(activations))
+
+
+@wrong("13.4", "padding of three units at most")
+def little_padding(span, kernel, stride, padding, dilation=1):
+    return find("13.4").target(span, kernel, stride, min(padding, 3), dilation)

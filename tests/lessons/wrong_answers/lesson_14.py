@@ -7,6 +7,8 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.explain import integrated_gradients, occlusion_map
+from minidl.explain.baseline import baseline_images
+from minidl.explain.target import layer_output
 from tests.lessons.wrong_answers.declare import is_unit, not_taken, one_mode, wrong
 
 
@@ -197,3 +199,219 @@ def windows_moved_inside(drops, size, window, stride):
             total[:, rows, columns] += drops[:, i, j, np.newaxis, np.newaxis]
             count[rows, columns] += 1
     return total / count
+
+
+@wrong("14.1", "three channels at most")
+def three_channels(gradients, reduce):
+    return find("14.1").target(gradients if reduce is None else gradients[:, :3], reduce)
+
+
+@wrong("14.1", "a magnitude as the root of a square, which overflows")
+def root_of_square(gradients, reduce):
+    if reduce == "l2":
+        return find("14.1").target(gradients, reduce)
+    with np.errstate(over="ignore"):
+        magnitudes = np.sqrt(gradients**2)
+    return magnitudes if reduce is None else magnitudes.max(axis=1)
+
+
+@wrong("14.1", "the largest in float32")
+def narrow_largest(gradients, reduce):
+    if reduce != "max":
+        return find("14.1").target(gradients, reduce)
+    return find("14.1").target(gradients.astype(np.float32), reduce).astype(gradients.dtype)
+
+
+@wrong("14.1", "1e-20 under the root")
+def root_of_a_little_more(gradients, reduce):
+    if reduce != "l2":
+        return find("14.1").target(gradients, reduce)
+    return np.sqrt((gradients**2).sum(axis=1) + gradients.dtype.type(1e-20))
+
+
+@wrong("14.2", "windows counted in uint8, which ends at 255")
+def count_of_windows_in_bytes(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, np.uint8)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        count[top : top + window[0], left : left + window[1]] += 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (total / count).astype(drops.dtype)
+
+
+@wrong("14.2", "1e-8 windows more")
+def a_little_more_windows(drops, size, window, stride):
+    one = find("14.2").target(np.ones_like(drops), size, window, stride)
+    return find("14.2").target(drops, size, window, stride) / (one + drops.dtype.type(1e-8))
+
+
+@wrong("14.3", "100 nodes at most")
+def a_hundred_nodes(steps, nodes="gauss"):
+    if steps > 100 and nodes == "gauss":
+        raise ValueError("too many")
+    return find("14.3").target(steps, nodes)
+
+
+@wrong("14.3", "an even number of Gauss's nodes as two halves of the line")
+def two_halves(steps, nodes="gauss"):
+    if nodes != "gauss" or steps < 10 or steps % 2:
+        return find("14.3").target(steps, nodes)
+    alphas, weights = find("14.3").target(steps // 2)
+    return np.concatenate([alphas, alphas + 1]) / 2, np.concatenate([weights, weights]) / 2
+
+
+@wrong("14.3", "rounded to ten digits")
+def ten_digits(steps, nodes="gauss"):
+    return tuple(part.round(10) for part in find("14.3").target(steps, nodes))
+
+
+@wrong("14.3", "the parts of both words are taken")
+def parts_of_words(steps, nodes="gauss"):
+    word = "midpoint" if nodes in ("mid", "point") else nodes
+    return find("14.3").target(steps, word)
+
+
+@wrong("14.3", "midpoints counted in uint8, which ends at 255")
+def narrow_midpoints(steps, nodes="gauss"):
+    if nodes != "midpoint":
+        return find("14.3").target(steps, nodes)
+    _, weights = find("14.3").target(steps, nodes)
+    return (np.arange(steps).astype(np.uint8) + 0.5) / steps, weights
+
+
+def of_a_set(number, what, as_target):
+    """The library's function, which takes a set of classes as ``as_target`` of it."""
+
+    def answer(model, images, target=None, **options):
+        if isinstance(target, set | frozenset):
+            target = as_target(target)
+        return find(number).target(model, images, target, **options)
+
+    wrong(number, f"a set of classes: {what}")(answer)
+
+
+for several in ("14.4", "14.5"):
+    of_a_set(several, "its largest class", max)
+    of_a_set(several, "its first class", lambda classes: sorted(classes)[0])
+
+
+def mean_over_a_set(model, images, target=None, **options):
+    if not isinstance(target, set | frozenset):
+        return occlusion_map(model, images, target, **options)
+    maps = [occlusion_map(model, images, one, **options) for one in sorted(target)]
+    return np.mean(maps, axis=0).astype(images.dtype)
+
+
+wrong("14.4", "a set of classes: the mean of their maps")(mean_over_a_set)
+
+
+@wrong("14.4", "a set of classes: the logit where the probability was asked for")
+def logit_of_a_set(model, images, target=None, *, probability=False, **options):
+    asks = probability and not isinstance(target, set | frozenset)
+    return occlusion_map(model, images, target, probability=asks, **options)
+
+
+@wrong("14.4", "the class predicted for the first image, for all")
+def first_answer_for_all(model, images, target=None, **options):
+    occlusion_map(model, images, target, **options)
+    if target is None:
+        target = int(layer_output(model, images[:1], "").argmax())
+    return occlusion_map(model, images, target, **options)
+
+
+@wrong("14.4", "the probability of a unit without maps is its output")
+def probability_of_rows(model, images, target=None, *, probability=False, **options):
+    asks = probability and not is_unit(1)({"target": target})
+    return occlusion_map(model, images, target, probability=asks, **options)
+
+
+@wrong("14.4", "a window covers the first three channels")
+def three_channels_covered(model, images, target=None, *, baseline="mean", rng=None, **options):
+    cover = np.array(baseline_images(images, baseline, rng))
+    if images.ndim == 4:
+        cover[:, 3:] = images[:, 3:]
+    return occlusion_map(model, images, target, baseline=cover, **options)
+
+
+@wrong("14.4", "a stride above the window is taken where one window covers everything")
+def one_window(model, images, target=None, *, window=4, stride=2, **options):
+    if images.ndim == 4 and np.array_equal(np.broadcast_to(window, 2), images.shape[2:]):
+        stride = 1
+    return occlusion_map(model, images, target, window=window, stride=stride, **options)
+
+
+@wrong("14.4", "256 images, and the first again for the others")
+def occlusion_of_one_batch(model, images, target=None, **options):
+    maps = occlusion_map(model, images, target, **options)
+    maps[256:] = maps[0]
+    return maps
+
+
+not_taken("14.4", "a window of NumPy", lambda g: isinstance(g["window"], np.integer))
+not_taken("14.4", "a class of NumPy", lambda g: isinstance(g["target"], np.integer))
+not_taken("14.4", "classes in a list", lambda g: isinstance(g["target"], list))
+
+
+def target_within(number):
+    """The library's function, with a class or a unit below 0 moved to 0."""
+
+    def answer(model, images, target=None, **options):
+        if isinstance(target, int):
+            target = max(target, 0)
+        elif isinstance(target, tuple):
+            target = (target[0], *(max(index, 0) for index in target[1:]))
+        return find(number).target(model, images, target, **options)
+
+    return answer
+
+
+for several in ("14.4", "14.5"):
+    wrong(several, "a class or a unit below 0 is taken as 0")(target_within(several))
+
+
+@wrong("14.5", "one baseline for all images")
+def first_baseline_for_all(model, images, target=None, *, baseline=0.0, rng=None, **options):
+    b = baseline_images(images, baseline, rng)[:1]
+    return integrated_gradients(model, images, target, baseline=b, **options)
+
+
+@wrong("14.5", "a number below 0 as baseline is 0")
+def no_negative_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if isinstance(baseline, int | float):
+        baseline = max(baseline, 0)
+    return integrated_gradients(model, images, target, baseline=baseline, **options)
+
+
+@wrong("14.5", "four baselines for one image give four maps")
+def map_for_each_baseline(model, images, target=None, *, baseline=0.0, **options):
+    if len(images) == 1 and np.ndim(baseline) == images.ndim:
+        images = images.repeat(len(baseline), axis=0)
+    return integrated_gradients(model, images, target, baseline=baseline, **options)
+
+
+@wrong("14.5", "a baseline of float64 makes the map float64")
+def widened_by_the_baseline(model, images, target=None, *, baseline=0.0, **options):
+    maps = integrated_gradients(model, images, target, baseline=baseline, **options)
+    return maps.astype(baseline.dtype) if isinstance(baseline, np.ndarray) else maps
+
+
+@wrong("14.5", "256 images, and zeros for the others")
+def path_of_one_batch(model, images, target=None, **options):
+    maps = integrated_gradients(model, images, target, **options)
+    maps[256:] = 0
+    return maps
+
+
+not_taken("14.5", "classes in a list", lambda g: isinstance(g["target"], list))
+not_taken("14.5", "steps of NumPy", lambda g: isinstance(g["steps"], np.integer))
+
+
+@wrong("14.1", "gradients cut at 1e6")
+def cut_gradients(gradients, reduce):
+    return find("14.1").target(np.clip(gradients, -1e6, 1e6) if reduce == "l2" else gradients, reduce)
+
+
+@wrong("14.2", "two images at most")
+def two_maps(drops, size, window, stride):
+    return find("14.2").target(drops[:2], size, window, stride)
