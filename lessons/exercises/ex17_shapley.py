@@ -128,10 +128,13 @@ def both_forms(path_contributions):
         assert_close(path_contributions(value, orders), [[-1, 1], [0, 0]])
     thirty = np.arange(30)[np.newaxis]  # of so many players only a function can say the worths
     assert_close(path_contributions(one_each, thirty), [[0.5] * 30])
-    nine = np.arange(9)[::-1][np.newaxis]  # in the array of 512 worths, player i adds 2^i to the index
-    assert_close(path_contributions(np.arange(512.0), nine), [2.0 ** np.arange(9)])
+    seventeen = np.arange(17)[::-1][np.newaxis]  # in the array of worths, player i adds 2^i to the index
+    assert_close(path_contributions(np.arange(2.0**17), seventeen), [2.0 ** np.arange(17)])
     large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
-    assert_close(path_contributions(large, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
+    for value in (large, game_of(large)):
+        assert_close(path_contributions(value, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
+    tiny = path_contributions(1e-15 * FRIENDS, np.array([[2, 0, 1]], np.int32))
+    assert_close(tiny, [[60e-15, 220e-15, 720e-15]], atol=0)
 
 
 def worths_along(value, orders):
@@ -235,13 +238,33 @@ def worths_from_a_function(values):
     for value in (falling, falling.astype(np.uint8), game_of(falling.astype(np.uint8))):
         assert_close(values(value, 2), [-1.5, -0.5])
     assert_close(values(falling > 1, 2), [-1, 0])  # worths of bools: 1, 0, 1, 0
+    assert_close(values(1e-15 * FRIENDS, np.int64(3)), [180e-15, 360e-15, 460e-15], atol=0)
 
 
-@values.law("ten players work too, in float64: they add 1 ... 10 to a worth of 2^24 for nobody")
-def ten_players(shapley_values):
-    coalitions = np.arange(2**10)[:, np.newaxis] >> np.arange(10) & 1
-    phi = shapley_values(2.0**24 + coalitions @ np.arange(1, 11) / 8, 10)
-    assert_close(phi, np.arange(1, 11) / 8, rtol=1e-9)
+def pairs_of(players):
+    """The worths of all coalitions of so many players, and the Shapley values: i and i + 1 are worth i + 1
+    more together, and 2^24 is the worth of nobody.
+    """
+    there = np.arange(2**players)[:, np.newaxis] >> np.arange(players) & 1
+    bonus = np.arange(1.0, players)
+    phi = (np.append(bonus, 0) + np.append(0, bonus)) / 2
+    return 2.0**24 + (there[:, :-1] & there[:, 1:]) @ bonus, phi
+
+
+@values.law("13 players work too, in float64, and a function is asked for the coalitions of 20 players")
+def many_players(shapley_values):
+    worths, phi = pairs_of(13)
+    assert_close(shapley_values(worths, 13), phi, rtol=1e-9)
+    shapes = []
+
+    def stops(coalitions):
+        shapes.append(coalitions.shape)
+        raise RuntimeError("enough")  # a million worths would take long
+
+    try:
+        shapley_values(stops, 20)
+    except (RuntimeError, ValueError) as error:
+        assert shapes, f"the function was not called for n = 20, the answer was {error}"
 
 
 @values.law("worths that are not finite, or not 2**n of them, are refused with a ValueError")
@@ -250,7 +273,9 @@ def refuses_worths(shapley_values, game):
     v, n = game
     for worths in (v[:-1], np.append(v, 0.0), np.tile(v, 2)):
         assert_refuses(f"{len(worths)} worths for n = {n}", shapley_values, worths, n)
-    for value in (np.nan, np.inf):
+    assert_refuses("a column of worths", shapley_values, v[:, np.newaxis], n)
+    assert_refuses("a function that gives two rows", shapley_values, lambda S: v.reshape(2, -1), n)
+    for value in (np.nan, np.inf, -np.inf):
         v[1] = value
         assert_refuses(f"a worth of {value}", shapley_values, v, n)
     assert_refuses("a function that gives NaN", shapley_values, game_of(np.full(4, np.nan)), 2)

@@ -40,9 +40,11 @@ def inner(n):
 def worked_solve(kernel_solve):
     # phi_B = 10 - phi_A, so (phi_A - 1)² + (10 - phi_A - 3)² is smallest at phi_A = 4
     coalitions = np.array([[True, False], [False, True]])
-    for size in (1.0, 1e-18):  # the size of the weights does not matter
+    for size in (1.0, 1e-18, 1e-60):  # the size of the weights does not matter
         found = kernel_solve(coalitions, np.array([1.0, 3.0]), size * np.array([0.5, 0.5]), 0.0, 10.0)
         assert_close(found, [4, 6])
+    found = kernel_solve(coalitions, np.array([1e-15, 3e-15]), np.ones(2), 0.0, 1e-14)
+    assert_close(found, [4e-15, 6e-15], atol=0)
     large = 2.0**24 + np.array([1.0, 3.0])  # float32 holds no odd number beyond 2^24
     assert_close(kernel_solve(coalitions, large, np.ones(2), 2.0**24, 2.0**24 + 10), [4, 6])
 
@@ -53,6 +55,19 @@ def alone(kernel_solve):
     assert_close(found, [3.0])
     both = np.array([[False], [True]])
     assert_close(kernel_solve(both, np.array([2.0, 5.0]), np.ones(2), 2.0, 5.0), [3.0])
+
+
+@solve.law("one coalition fits two players exactly; two different worths of it give their weighted mean")
+def alone_and_twice(kernel_solve):
+    first = np.array([[True, False]])
+    assert_close(kernel_solve(first, np.array([1.0]), np.array([0.5]), 0.0, 10.0), [1, 9])
+    # A twice, with the worths 1 and 5 and the weights 3 and 1; then B with the weight 0
+    coalitions, worths, weights = np.array([[True, False]] * 2 + [[False, True]]), [1, 5, 7], [3, 1, 0]
+    found = kernel_solve(coalitions, np.array(worths), np.array(weights), 0, 10)  # all integers
+    assert_close(found, [2, 8])
+    faint = np.array([1.0, 1e-8])  # both coalitions are needed, so the fit is exact for any weights
+    found = kernel_solve(np.eye(3, dtype=bool)[:2], np.array([2.0, 4.0]), faint, 1.0, 10.0)
+    assert_close(found, [1, 3, 5])
 
 
 @solve.law("the values sum to everybody - nobody")
@@ -95,6 +110,12 @@ def refuses_too_few(kernel_solve, worths, weight):
     more, weights = np.eye(3, dtype=bool), np.array([weight, 0.0, 0.0])
     what = "three coalitions of which two have the weight 0"
     assert_refuses(what, kernel_solve, more, np.append(worths, 0.5), weights, 0.0, 1.0)
+    assert_refuses("no weight above 0", kernel_solve, more, np.append(worths, 0.5), 0 * weights, 0.0, 1.0)
+    none = np.zeros((0, 2), bool), np.zeros(0), np.zeros(0)
+    assert_refuses("no coalition of two players", kernel_solve, *none, 0.0, 1.0)
+    assert_refuses(
+        "only the coalition of both", kernel_solve, np.ones((1, 2), bool), worths[:1], weights[:1], 0.0, 1.0
+    )
 
 
 @solve.law(
@@ -104,13 +125,14 @@ def refuses_three_of_five(kernel_solve):
     for seed in range(40):  # in some, rounding hides that there are many solutions
         rng = np.random.default_rng(seed)
         coalitions = np.tile(rng.random((3, 5)) < 0.5, (2, 1))
-        weights, worths = rng.uniform(0.1, 1, 6), rng.normal(size=6)
+        weights, worths = rng.uniform(0.1, 1, 13), rng.normal(size=13)
         what = f"three coalitions of five players (seed {seed})"
+        assert_refuses(what, kernel_solve, coalitions, worths[:6], weights[:6], 0.0, 1.0)
+        # all players together determine nothing, as their sum is known; nor do coalitions of the weight 0
+        coalitions = np.concatenate([coalitions, np.ones((1, 5), bool), rng.random((6, 5)) < 0.5])
+        weights[7:] = 0
+        what += ", all five players, and others of the weight 0"
         assert_refuses(what, kernel_solve, coalitions, worths, weights, 0.0, 1.0)
-        others = rng.random((6, 5)) < 0.5  # coalitions of the weight 0 determine nothing
-        coalitions, worths = np.concatenate([coalitions, others]), np.append(worths, rng.normal(size=6))
-        what += ", and others of the weight 0"
-        assert_refuses(what, kernel_solve, coalitions, worths, np.append(weights, np.zeros(6)), 0.0, 1.0)
 
 
 @solve.mistake("did not fix the sum of the values", breaks=solve.laws[0].text)

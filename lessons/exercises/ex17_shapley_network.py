@@ -61,6 +61,13 @@ def worked_linear(model_paths):
     row, background = np.array([3.0, -1.0]), np.array([[1.0, 0.0], [0.0, 1.0]])
     found = model_paths(model, row, background, np.array([[0, 1], [1, 0]]))
     assert_close(found, [[2.5 * w[0], -1.5 * w[1]]] * 2, rtol=1e-4, atol=1e-5)
+    row, background = row.astype(np.float32), background.astype(np.float32)
+    orders = np.array([[0, 1], [1, 0]] * 10, np.int32)
+    found = model_paths(model, row, background, orders, np.int64(0))
+    assert_close(found, [[2.5 * w[0], -1.5 * w[1]]] * 20, rtol=1e-4, atol=1e-5)
+    one = Built("linear", weight=[[0.5, 4097.0]])  # one logit; float16 has no 4097 and no 0.1
+    found = model_paths(one, np.array([0.1, 2.0]), np.array([[0.7, 0.0]]), orders[:1])
+    assert_close(found, [[-0.3, 8194]], rtol=1e-6)
 
 
 @paths.law(MIXED)
@@ -95,10 +102,15 @@ def averages(model_paths):
 @paths.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(model_paths):
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
         model, row, background, orders, target = questions(5, dropout=0.5, **how)
         expected = walked(worths(model, row, background, target), orders)
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
+    norm = Built("batch_norm", mean=[1.0, 2.0, 3.0], var=[1.0, 4.0, 9.0], eps=0.0, training=True)
+    found = model_paths(norm, np.ones(3), np.array([[3.0, 0.0, 5.0], [3.0, 0.0, 7.0]]), np.array([[2, 0, 1]]))
+    assert_close(found, [[-2, 0, 0]], **NEAR)
+    network = Built("mlp", in_features=4, hidden=(4,), num_classes=2, training=True)
+    assert_refuses("rows of 3 features for 4 inputs", model_paths, network, row, background, orders)
 
 
 @paths.law("an integer row or background gives the same result as the same numbers in floats")
@@ -123,8 +135,10 @@ def refuses_orders(model_paths):
         what = f"the logit {target}"
         assert_refuses(what, model_paths, model, row, background, orders, target=target)
     for wrong in ([0, 0, 2], [1, 1, 1], [2, 2, 2], [-1, 0, 1], [0, 1, 3]):
-        both = np.array([orders[0], wrong])
-        assert_refuses(f"the order {wrong}", model_paths, model, row, background, both)
+        for both in ([orders[0], wrong], [wrong, orders[0]]):
+            assert_refuses(f"the order {wrong}", model_paths, model, row, background, np.array(both))
+    again = np.array([[0, 1, 2, 1]])
+    assert_refuses("an order with feature 1 twice", model_paths, model, row, background, again)
     short = np.array([[0, 1], [1, 0]])
     assert_refuses("orders of two of the three features", model_paths, model, row, background, short)
 

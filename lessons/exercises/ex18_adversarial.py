@@ -104,6 +104,7 @@ def faint_gradients(step):
         assert_dtype(moved, dtype)
         smallest = np.array([1, -1], dtype) * np.nextafter(dtype(0), dtype(1))
         assert_close(step(np.full(2, 0.5, dtype), smallest, 0.25, targeted=True), [0.25, 0.75])
+    assert_close(step(np.array([0.1]), np.ones(1), 0.2), [0.1 + 0.2], rtol=1e-12)  # float64 has more digits
 
 
 @step.mistake("followed the gradient itself, not its sign", breaks=step.laws[0].text)
@@ -158,6 +159,9 @@ def worked_loss(penalised_loss):
     assert_close(penalised_loss(np.zeros(2), np.array([3.0, 4.0]), target=1, lam=0.0)[0], float(np.log(2)))
     for r in (np.array(5.0), np.array([[[[3.0], [4.0]]]])):
         assert_close(penalised_loss(np.zeros(2), r, target=1, lam=0.125)[0], loss)
+    z, r = np.arange(5.0), np.array([0.1])  # five classes, the last one is the target
+    expected = float(np.log(np.exp(z).sum()) - 4 + 0.1 * 0.1**2)
+    assert_close(penalised_loss(z, r, target=4, lam=0.1)[0], expected, rtol=1e-12, atol=0)
 
 
 @penalised.law("the gradient with respect to r is 2 lam r, so it is 0 at r = 0")
@@ -250,6 +254,7 @@ def ways(z, gradients, answer):
 def worked_boundary(boundary_step):
     z, gradients = np.array([5.0, 0, 2]), np.array([[1.0, 1], [4, 5], [1, 2]])
     assert_close(boundary_step(z, gradients, 0), [0.6, 0.8])
+    assert_close(boundary_step(z + 2.0**25, gradients, 0), [0.6, 0.8])  # float32 rounds these logits
     for faint in (1e-8, 1e-14, 1e-100):  # the planes are further away
         expected = np.array([0.6, 0.8]) / faint
         assert_close(boundary_step(z, faint * gradients, 0), expected)
@@ -278,6 +283,8 @@ def lands_on_a_plane(boundary_step, case):
 def no_plane(boundary_step, z, g):
     assert_close(boundary_step(z, np.stack([g, g, g]), int(z.argmax())), np.zeros((2, 2)))
     assert_close(boundary_step(np.ones(1), g[np.newaxis], 0), np.zeros((2, 2)))  # the answer has no rival
+    faint = np.array([[0.0, 0.0], [1e-200, 0.0]])  # whose square is 0
+    assert_close(boundary_step(np.array([1.0, 0.0]), faint, 0), [0.0, 0.0])
     alike = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 2.0]])  # the first two, in logit and gradient
     assert_close(boundary_step(np.array([5.0, 5.0, 2.0]), alike, 0), [0.0, 3.0])
 
@@ -288,6 +295,7 @@ def shape_and_dtype(boundary_step, case, shift):
     z, gradients, answer = case
     r = boundary_step(z + shift, gradients, answer)
     assert_dtype(r, np.float64)
+    assert r.shape == gradients.shape[1:], f"r has the shape {r.shape}, one image {gradients.shape[1:]}"
     assert_close(r, boundary_step(z, gradients, answer))
 
 

@@ -8,7 +8,7 @@ from lessons.exercises.by_hand import built_once
 from minidl import Tensor, grad
 from minidl.attack.gradient_sign import LOSSES, loss_gradient
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 
@@ -45,6 +45,10 @@ def linear(images):
     return W, z, np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
 
 
+def two_classes(*bias):
+    return Built("linear", weight=[[1.0, 2.0], [4.0, 3.0]], bias=bias)
+
+
 @st.composite
 def attacked(draw, classes=3):
     """A network of 3 pixels, two images in [0, 1], their labels, and a loss."""
@@ -79,6 +83,11 @@ def worked_linear(loss_gradient):
     W, _, p = linear(images)
     expected = (p - np.eye(3)[labels]) @ W
     assert_close(loss_gradient(LINEAR, images, labels), expected, **WIDE)
+    middle, up = np.full((1, 2), 0.5), np.array([[3.0, 1.0]])  # up is w_1 - w_0 of two_classes
+    sure = loss_gradient(two_classes(0.0, -32.0), middle, np.array([0]))  # p_1 = e^-30
+    assert_close(sure, np.exp(-30.0) * up, rtol=1e-2, atol=0)
+    wrong = loss_gradient(two_classes(0.0, -2000.0), middle, np.array([1]))  # p_1 = 0
+    assert_close(wrong, -up, **WIDE)
 
 
 @slope.law(
@@ -92,6 +101,9 @@ def worked_margin(loss_gradient):
     assert_close(loss_gradient(LINEAR, images, labels, "margin"), expected, **WIDE)
     maps = loss_gradient(LINEAR, images.reshape(2, 1, 1, 3), labels, "margin")
     assert_close(maps, expected.reshape(2, 1, 1, 3), **WIDE)
+    low = two_classes(-50.0, -60.0)  # with two classes, k is the other class
+    found = loss_gradient(low, np.full((2, 2), 0.5), np.array([0, 1]), "margin")
+    assert_close(found, [[3, 1], [-3, -1]], **WIDE)
 
 
 @slope.law("each image's gradient agrees with central differences of its own loss")
@@ -121,10 +133,15 @@ def each_image_alone(loss_gradient):
 def while_training(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
         expected = differences(model.build().eval(), images, labels)
         assert_close(loss_gradient(model, images, labels), expected, rtol=1e-4, atol=1e-6)
+        assert_refuses("images of 2 pixels", loss_gradient, model, images[:, :2], labels)
+    scales = Built("batch_norm", mean=[0.0] * 3, var=[1.0, 4.0, 16.0], eps=0.0, training=True)
+    p = np.exp(images / [1, 2, 4])
+    expected = (p / p.sum(axis=1, keepdims=True) - np.eye(3)[labels]) / [1, 2, 4]
+    assert_close(loss_gradient(scales, images, labels), expected, **WIDE)
 
 
 @slope.law("a gradient with a NaN or an infinite value raises FloatingPointError")
@@ -135,6 +152,7 @@ def not_finite(loss_gradient):
     for model, images, which in (
         (LINEAR, infinite, "an image of infinities"),
         (LINEAR, second, "an image of zeros and one of infinities"),
+        (LINEAR, second[::-1], "an image of infinities and one of zeros"),
         (steep, np.zeros((1, 1), np.float32), "weights of 3e38 and -3e38"),
     ):
         try:

@@ -10,7 +10,7 @@ from lessons.exercises.ex18_adversarial_gradient import LINEAR, WIDE, linear
 from minidl import Tensor, grad
 from minidl.attack.minimal import perturbation_loss
 from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays
 
@@ -56,11 +56,11 @@ def wanted(net, image, r, target, lam):
     "for z = W x + b the loss is λ‖r‖² - log p, and the gradient is 2 λ r + Wᵀ (p - 1 at the target)"
 )
 def worked_objective(perturbation_loss):
-    image, r = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5])
+    image, r = np.array([0.1, 0.7, 0.5]), np.array([0.25, 0.0, -0.5])
     W, _, p = linear(image + r)
-    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.0)
-    assert_close(loss, float(4 * 0.3125 - np.log(p[2])), **WIDE)
-    assert_close(slope, 8 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.1)
+    assert_close(loss, float(4.1 * 0.3125 - np.log(p[2])), **WIDE)
+    assert_close(slope, 8.2 * r + W.T @ (p - [0, 0, 1]), **WIDE)
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 0.0)
     assert_close(loss, float(-np.log(p[2])), **WIDE)
     assert_close(slope, W.T @ (p - [0, 0, 1]), **WIDE)
@@ -70,10 +70,15 @@ def worked_objective(perturbation_loss):
 def while_training(perturbation_loss):
     image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("fc1",)}):
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
         loss, _ = perturbation_loss(model, image, r, target, 4.0)
         assert_close(loss, float(wanted(model.build().eval(), image, r, target, 4.0)), **WIDE)
+        assert_refuses("an image of 2 pixels", perturbation_loss, model, image[:2], r[:2], target, 4.0)
+    scales = Built("batch_norm", mean=[0.0] * 3, var=[1.0, 4.0, 16.0], eps=0.0, training=True)
+    p = np.exp((image + r) / [1, 2, 4])
+    loss, _ = perturbation_loss(scales, image, r, target, 4.0)
+    assert_close(loss, float(4 * 0.3125 - np.log(p[1] / p.sum())), **WIDE)
 
 
 @objective.law("the loss is λ‖r‖² - log p, where p is the sum of the probabilities of the target classes")
@@ -83,6 +88,14 @@ def value_of_loss(perturbation_loss, case):
     loss, _ = perturbation_loss(model, *rest)
     assert isinstance(loss, float), f"the loss must be a float, got {type(loss).__name__}"
     assert_close(loss, float(wanted(built_once(model), *rest)), rtol=1e-4, atol=1e-6)
+
+
+@objective.law("three of five classes may be the target")
+def three_of_five(perturbation_loss):
+    model = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=5)
+    image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([4, 0, 3])
+    loss, _ = perturbation_loss(model, image, r, target, 4.0)
+    assert_close(loss, float(wanted(built_once(model), image, r, target, 4.0)), **WIDE)
 
 
 @objective.law("the gradient with respect to r agrees with central differences")
@@ -111,7 +124,8 @@ def any_class(perturbation_loss, case):
 def like_the_image(perturbation_loss, seed, dtype):
     model = Built("small_cnn", seed=seed, num_classes=3, in_channels=2, widths=(3,), pool_after=())
     image = np.random.default_rng(seed).random((2, 3, 4)).astype(dtype)
-    _, slope = perturbation_loss(model, image, np.zeros(image.shape), np.array([1]), 1.0)
+    loss, slope = perturbation_loss(model, image, np.zeros(image.shape), np.array([1]), 1.0)
+    assert isinstance(loss, float), f"the loss must be a float, got {type(loss).__name__}"
     assert_dtype(slope, dtype)
     assert_close(np.array(slope.shape), np.array([2, 3, 4]))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lessons.exercises.by_hand import built_once
 from lessons.exercises.ex18_adversarial import FREE
-from lessons.exercises.ex18_adversarial_gradient import attacked, differences
+from lessons.exercises.ex18_adversarial_gradient import LINEAR, attacked, differences
 from minidl.attack.gradient_sign import (
     is_flat,
     loss_gradient,
@@ -104,6 +104,15 @@ def worked_way(pgd):
     assert_close(pgd(TWO, images, labels, 0.25, targeted=True, **given), expected, rtol=1e-5)
     ten_steps = pgd(TWO, images, labels, 0.5, step_size=1 / 128, random_start=False, rng=same_draws())
     assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
+    many = pgd(TWO, images, labels, 0.5, steps=100, step_size=1 / 1024, random_start=False)
+    assert_close(many, images + 100 / 1024 * ways, rtol=1e-5)
+    widest = pgd(TWO, images, labels, 1, steps=1, step_size=1, random_start=False)  # eps may be the width
+    assert_close(widest, np.clip(images + ways, 0, 1), rtol=1e-5)
+    # here the cross-entropy rises in another direction than the margin
+    found = pgd(
+        LINEAR, np.full((1, 3), 0.5), np.array([2]), 0.25, steps=1, step_size=0.125, random_start=False
+    )
+    assert_close(found, np.full((1, 3), 0.375), rtol=1e-5)
     assert_close(pgd(TWO, images, labels, 0.0, rng=same_draws()), images)  # eps = 0
     maps = pgd(TWO, images.reshape(2, 1, 1, 3), labels, 0.25, **given)
     assert_close(maps, np.clip(images + 0.25 * ways, 0, 1).reshape(2, 1, 1, 3), rtol=1e-5)
@@ -136,18 +145,21 @@ def crosses(pgd, label, seed, steps):
 def while_training(pgd):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.5, 0.875]]), np.array([0, 2])
     params = {"steps": 3, "step_size": 0.125, "targeted": False, "loss": "cross_entropy"}
-    for how in ({"training": True}, {"requires_grad": False}, {"training": True, "requires_grad": False}):
-        model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
+    frozen = {"training": True, "requires_grad": False}
+    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
+        model = Built("mlp", seed=1, in_features=3, hidden=(8,), num_classes=3, dropout=0.5, **how)
         expected = climbed(model, images, labels, 0.25, params)
         found = quietly(pgd, model, images, labels, 0.25, random_start=False, **params)
         assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        assert_refuses("images of 2 pixels", pgd, model, images[:, :2], labels, 0.25)
 
 
 @descent.law(STARTS)
 def random_starts(pgd):
     labels = np.zeros(50, int)
-    moves = quietly(pgd, DEAD, np.full((50, 2), 0.5), labels, 0.25, steps=1) - 0.5
-    assert moves.any(), "without an rng too the images begin at random"
+    for how in ({}, {"targeted": True}, {"loss": "margin"}):
+        moves = quietly(pgd, DEAD, np.full((50, 2), 0.5), labels, 0.25, steps=1, **how) - 0.5
+        assert moves.any(), f"without an rng too the images begin at random, also with {how}"
     for middle, bounds, steps in ((0.5, (0, 1), 1), (0.5, (0, 1), 3), (1.5, (-2, 2), 1), (-1.5, (-2, 2), 1)):
         images = np.full((50, 3 if bounds == (-2, 2) else 2), middle)
         model = TWO if bounds == (-2, 2) else DEAD  # TWO takes a step of 1/1024 after the start
@@ -191,9 +203,14 @@ def warns(pgd):
     assert found == 0, "a warning of an image that had a gradient at the first step, if none at the last"
     found = warned(pgd, DIES, away, np.zeros(3, int), 0.25, **step)
     assert found == 2, f"two of three images have no gradient at any step, the warning counts {found}"
-    for how in ({"targeted": True}, {"loss": "margin"}):
-        found = warned(pgd, DEAD, half, pair, 0.25, **how)
+    for how in ({"targeted": True}, {"loss": "margin"}, {"eps": 0.0}):
+        found = warned(pgd, DEAD, half, pair, **{"eps": 0.25, **how})
         assert found == 2, f"with {how} no pixel matters either, the warning counts {found}"
+    # a gradient of (-1e-35, 1e-35, 0): its sum is 0, and its last value
+    sure = Built("linear", weight=[[0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]], bias=[80.0, 0.0])
+    found = warned(pgd, sure, np.full((1, 3), 0.5), pair[:1], 0.25, **step)
+    assert found == 0, "a warning without a reason: the gradient is tiny, but not 0"
+    assert_close(pgd(sure, np.full((1, 3), 0.5), pair[:1], 0.25, **step), [[0.25, 0.75, 0.5]])
     corner, zeros = np.zeros((50, 2)), np.zeros(50, int)
     found = warned(pgd, EDGE, corner, zeros, 0.5, steps=2)
     assert found == 50, f"{50 - found} of 50 images found a gradient at a start beyond the box"
@@ -204,6 +221,7 @@ def warned(pgd, *arguments, **params):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pgd(*arguments, **params, rng=same_draws())
+    assert len(caught) < 2, f"one warning for all steps is enough, got {len(caught)}"
     numbers = re.findall(r"\d+", str(caught[0].message)) if caught else ["0"]
     assert numbers, f"the warning gives no number of images: {caught[0].message}"
     return int(numbers[0])
@@ -217,7 +235,8 @@ def refuses(pgd, label):
     images, labels = np.full((1, 3), 0.5), np.array([label])
     assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25)
     assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
-    assert_refuses("steps = 0", pgd, TWO, images, labels, 0.25, steps=0)
+    for steps in (0, -1):
+        assert_refuses(f"steps = {steps}", pgd, TWO, images, labels, 0.25, steps=steps)
     for size in (0.0, -0.125):
         assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
     assert_refuses("a pixel of -0.5", pgd, TWO, -images, labels, 0.25)

@@ -44,7 +44,7 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
 
     value: an array (2**n,) of worths, v(S) at index c, where bit i of c is 1 if player i is in S; or a
     function that gets rows of bools (2**n, n) and returns 2**n worths.
-    n is at most 20. Raises TypeError or ValueError for worths that are not 2**n finite numbers.
+    n is at most 20. Raises TypeError or ValueError for worths of another shape than (2**n,), or not finite.
 
     >>> from minidl import explain
     >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones
@@ -194,7 +194,8 @@ def all_coalitions(n: int) -> np.ndarray:
     n = positive_int("n", n)
     too_many = f"{n} players form 2**{n} coalitions, too many to list (at most {MAX_PLAYERS} players)"
     require(n <= MAX_PLAYERS, f"{too_many}: use shapley_paths, or kernel_shap with samples")
-    return (np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1).astype(bool)
+    codes, bits = np.arange(2**n, dtype=np.uint32), 1 << np.arange(n, dtype=np.uint32)
+    return codes[:, np.newaxis] & bits != 0
 
 
 def coalition_sizes(n: int) -> np.ndarray:

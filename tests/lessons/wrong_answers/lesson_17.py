@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from lessons.exercises import find
-from minidl.explain.shapley import worths_of
+from minidl.explain import shapley
+from minidl.explain.shapley import all_worths, worths_of
 from minidl.train import predict
 from tests.lessons.wrong_answers.declare import not_taken, wrong
 
@@ -287,3 +288,202 @@ def eight_players_at_most(value, orders):
     if isinstance(value, np.ndarray):
         value = value[np.arange(len(value)) % 256]
     return find("17.1").target(value, orders) if n else np.zeros(orders.shape)
+
+
+def bits_in(dtype):
+    """The library's contributions, with the index in an array of worths in this dtype."""
+
+    def answer(value, orders):
+        if callable(value):
+            return find("17.1").target(value, orders)
+        gains = np.zeros(orders.shape)
+        for p, order in enumerate(orders):
+            there = dtype(0)
+            for i in order:
+                before, there = there, there | dtype(1) << dtype(i)
+                gains[p, i] = float(value[there]) - float(value[before])
+        return gains
+
+    return answer
+
+
+wrong("17.1", "the bits of an array's index in int16")(bits_in(np.int16))
+
+
+@wrong("17.1", "worths of a function in float32")
+def narrow_function(value, orders):
+    narrow = (lambda rows: np.float32(value(rows))) if callable(value) else value
+    return find("17.1").target(narrow, orders)
+
+
+@wrong("17.1", "gains below 1e-12 count as none")
+def no_small_gains(value, orders):
+    gains = find("17.1").target(value, orders)
+    return np.where(np.abs(gains) < 1e-12, 0, gains)
+
+
+@wrong("17.2", "values below 1e-12 count as none")
+def no_small_values(value, n):
+    phi = find("17.2").target(value, n)
+    return np.where(np.abs(phi) < 1e-12, 0, phi)
+
+
+not_taken("17.2", "more than 10 players", lambda given: given["n"] > 10)
+not_taken("17.2", "more than 15 players", lambda given: given["n"] > 15)
+not_taken("17.2", "20 players", lambda given: given["n"] >= 20)
+not_taken("17.2", "a number of players from NumPy", lambda given: type(given["n"]) is not int)
+
+
+def by_factorials(dtype):
+    def answer(value, n):
+        v, f = all_worths(value, n), np.cumprod([1, *range(1, n + 1)], dtype=dtype)
+        sizes = np.array([c.bit_count() for c in range(2 ** (n - 1))])
+        weights = f[sizes].astype(float) * f[n - sizes - 1] / f[n]
+        halves = [v.reshape(-1, 2, 2**i) for i in range(n)]
+        return np.array([weights @ (half[:, 1] - half[:, 0]).ravel() for half in halves])
+
+    return answer
+
+
+wrong("17.2", "factorials in int32, which 13! exceeds")(by_factorials(np.int32))
+
+
+def as_row(value, n):
+    return np.ravel(value(shapley.all_coalitions(n)) if callable(value) else value)
+
+
+@wrong("17.2", "worths of any shape are taken as a row")
+def ravelled_worths(value, n):
+    return find("17.2").target(as_row(value, n), n)
+
+
+@wrong("17.2", "only NaN and infinity are refused, minus infinity is not")
+def minus_infinity(value, n):
+    v = all_worths(value, n) if callable(value) else np.asarray(value)
+    if (v == -np.inf).any():
+        return np.full(n, -np.inf)
+    return find("17.2").target(value, n)
+
+
+def fitted(coalitions, worths, weights, nobody, everybody, is_enough=lambda z, A: True, rcond=None):
+    """A fit by lstsq; ``is_enough`` gets z and A of the coalitions with a weight."""
+    z, total = coalitions[weights > 0].astype(float), everybody - nobody
+    y, root = worths[weights > 0], np.sqrt(weights[weights > 0])
+    A, b = z[:, :-1] - z[:, -1:], y - nobody - z[:, -1] * total
+    if not is_enough(z, A):
+        raise ValueError("too few coalitions")
+    phi = np.linalg.lstsq(A * root[:, None], b * root, rcond=rcond)[0]
+    return np.append(phi, total - phi.sum())
+
+
+def has_rank(of, missing):
+    return lambda z, A: np.linalg.matrix_rank((z, A)[of]) >= z.shape[1] - missing
+
+
+@wrong("17.3", "the rank of the coalitions is asked for, not that of the fit")
+def rank_of_coalitions(coalitions, worths, weights, nobody, everybody):
+    if np.linalg.matrix_rank(coalitions[weights > 0]) < coalitions.shape[1] - 1:
+        raise ValueError("too few coalitions")
+    return whatever_can_be_solved(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "as many independent coalitions as players are asked for")
+def rank_of_all(*arguments):
+    return fitted(*arguments, is_enough=lambda z, A: z.shape[1] == 1 or has_rank(0, 0)(z, A))
+
+
+@wrong("17.3", "a weight of a thousandth of the largest counts as none")
+def no_faint_weights(*arguments):
+    return fitted(*arguments, is_enough=lambda z, A: z.shape[1] == 1 or has_rank(1, 1)(z, A), rcond=1e-3)
+
+
+@wrong("17.3", "without coalitions the players share alike")
+def shared_alike(coalitions, worths, weights, nobody, everybody):
+    if not weights.any():
+        n = coalitions.shape[1]
+        return np.full(n, (everybody - nobody) / n)
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "of a coalition that comes twice, the first is taken")
+def each_once(coalitions, worths, weights, nobody, everybody):
+    z, first = np.unique(coalitions, axis=0, return_index=True)
+    return find("17.3").target(z, worths[first], weights[first], nobody, everybody)
+
+
+@wrong("17.3", "coalitions of the weight 0 are cleared in place")
+def cleared_coalitions(coalitions, worths, weights, nobody, everybody):
+    coalitions &= (weights > 0)[:, None]
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
+
+
+not_taken("17.3", "a weight of 0", lambda given: (given["weights"] == 0).any())
+
+
+@wrong("17.4", "a background in float32 is changed in place")
+def background_in_place(model, row, background, orders, target=0):
+    found = find("17.4").target(model, row, background, orders, target)
+    np.asarray(background, np.float32)[:, orders[0]] = row[orders[0]]
+    return found
+
+
+@wrong("17.4", "only the last order is checked")
+def last_order(model, row, background, orders, target=0):
+    find("17.4").target(model, row, background, orders[-1:], target)
+    return any_order(model, row, background, orders, target)
+
+
+@wrong("17.4", "an order that names a feature twice is taken if it names all")
+def named_twice(model, row, background, orders, target=0):
+    n = len(row)
+    if orders.shape[1] == n:
+        return find("17.4").target(model, row, background, orders, target)
+    if any(set(order) != set(range(n)) for order in orders.tolist()):
+        raise ValueError("a feature is missing")
+    return np.zeros((len(orders), n))
+
+
+def logits_of(given):
+    return predict(given["model"], given["row"].astype(np.float32)[np.newaxis]).shape[1]
+
+
+not_taken("17.4", "a network of one logit", lambda given: given["target"] == 0 and logits_of(given) < 2)
+not_taken("17.4", "a logit's number from NumPy", lambda given: type(given["target"]) is not int)
+
+
+def in_evaluation(parts, model, row, background, orders, target=0):
+    """The paths of a network with these parts in evaluation mode, and the other parts as they were."""
+    find("17.4").target(model, row, background, orders, target)  # refuses what is wrong
+    kept = [(part, part.training) for part in model.modules()]
+    for part in parts:
+        part.training = False
+    try:
+        gains = np.zeros(orders.shape)
+        for p, order in enumerate(orders):
+            rows = np.array(background, np.float32)
+            answers = [model(rows).data[:, target].mean(dtype=np.float64)]
+            for i in order:
+                rows[:, i] = row[i]
+                answers.append(model(rows).data[:, target].mean(dtype=np.float64))
+            gains[p, order] = np.diff(answers)
+        return gains
+    finally:
+        for part, training in kept:
+            part.training = training
+
+
+@wrong("17.4", "the network's own flag stays as it was")
+def parts_evaluate(model, *question, **options):
+    return in_evaluation([*model.modules()][1:], model, *question, **options)
+
+
+@wrong("17.4", "a network evaluates only if its own flag says training")
+def evaluates_by_its_flag(model, *question, **options):
+    return in_evaluation([*model.modules()] if model.training else [], model, *question, **options)
+
+
+@wrong("17.4", "the network stays in evaluation mode where it cannot take the rows")
+def left_where_refused(model, *question, **options):
+    if next(model.parameters()).shape[-1] != len(question[0]):
+        model.eval()
+    return find("17.4").target(model, *question, **options)

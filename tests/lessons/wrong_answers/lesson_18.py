@@ -404,3 +404,217 @@ def labels_from_behind(model, images, labels, eps, **options):
 @wrong("18.3", "a price of 0 counts as 1")
 def free_changes_cost(logits, r, target, lam):
     return find("18.3").target(logits, r, target, lam or 1.0)
+
+
+@wrong("18.1", "the pixels in float32, given back in their dtype")
+def narrow_pixels(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return find("18.1").target(narrowed(images), gradient, eps, targeted=targeted, bounds=bounds)
+
+
+@wrong("18.1", "eps in float32")
+def narrow_eps(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return find("18.1").target(images, gradient, float(np.float32(eps)), targeted=targeted, bounds=bounds)
+
+
+def left_where_refused(number):
+    """The library's function, which leaves a network in evaluation mode that cannot take the images."""
+    target = find(number).target
+
+    def answer(model, images, *arguments, **options):
+        if images.shape[-1] == 2 and next(model.parameters()).shape[-1] == 3:
+            model.eval()
+        return target(model, images, *arguments, **options)
+
+    wrong(number, "the network stays in evaluation mode where it cannot take the images")(answer)
+
+
+def evaluates(number, which, parts):
+    """The library's function, to which other parts than these seem to be in evaluation mode already."""
+    target = find(number).target
+
+    def answer(model, *arguments, **options):
+        others = {part: part.training for part in set(model.modules()) - set(parts(model))}
+        if not any(others.values()):
+            return target(model, *arguments, **options)
+        seen = copy.deepcopy(model)
+        for part, twin in zip(model.modules(), seen.modules(), strict=True):
+            twin.training = others.get(part, False)
+        seen.eval = seen.train = lambda mode=True: seen
+        return in_this_mode(target, seen, *arguments, **options)
+
+    wrong(number, which)(answer)
+
+
+def in_this_mode(target, model, *arguments, **options):
+    """The library's function with a network whose parts do not change their mode."""
+    kept = [(part, part.training) for part in model.modules()]
+    forward = model.forward
+
+    def in_old_modes(x):
+        for part, training in kept:
+            part.training = training
+        return forward(x)
+
+    model.forward = in_old_modes
+    return target(model, *arguments, **options)
+
+
+for number in ("18.2", "18.5", "18.6"):
+    left_where_refused(number)
+    evaluates(
+        number,
+        "a network evaluates only if its own flag says training",
+        lambda model: model.modules() if model.training else (),
+    )
+for number in ("18.2", "18.5"):
+    evaluates(number, "the network's own flag stays as it was", lambda model: [*model.modules()][1:])
+
+
+@wrong("18.2", "only the last image's gradient is asked to be finite")
+def last_finite(model, images, labels, loss="cross_entropy"):
+    find("18.2").target(model, images[-1:], labels[-1:], loss)
+    return slope_of_loss(copy.deepcopy(model).eval(), images, labels, loss)
+
+
+def margin_without(hide):
+    def answer(model, images, labels, loss="cross_entropy"):
+        if loss != "margin":
+            return find("18.2").target(model, images, labels, loss)
+        x, own = Tensor(images, requires_grad=True), (np.arange(len(labels)), labels)
+        z = copy.deepcopy(model).eval()(x)
+        others = z.data.copy()
+        others[own] = hide(others)
+        return grad((z[own[0], others.argmax(axis=1)] - z[own]).sum(), x)
+
+    return answer
+
+
+wrong("18.2", "the label's logit is hidden by the smallest logit")(margin_without(lambda z: z.min()))
+wrong("18.2", "the label's logit is hidden by -10")(margin_without(lambda z: -10.0))
+
+
+def cross_entropy_of_softmax(least):
+    def answer(model, images, labels, loss="cross_entropy"):
+        reference = find("18.2").target
+        if loss == "margin":
+            return reference(model, images, labels, loss)
+        reference(model, images, labels, "margin")  # refuses what is not finite
+        x, own = Tensor(images, requires_grad=True), (np.arange(len(labels)), labels)
+        p = F.softmax(copy.deepcopy(model).eval()(x))
+        gradient = grad(-(p[own] + least).log().sum(), x)
+        if not np.isfinite(gradient).all():
+            raise FloatingPointError("not finite")
+        return gradient
+
+    return answer
+
+
+wrong("18.2", "the logarithm of a softmax")(cross_entropy_of_softmax(0.0))
+
+
+@wrong("18.2", "slopes below 1e-12 count as none")
+def no_faint_slopes(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    return np.where(np.abs(gradient) < 1e-12, gradient.dtype.type(0), gradient)
+
+
+@wrong("18.3", "the target modulo 3")
+def one_of_three(logits, r, target, lam):
+    return find("18.3").target(logits, r, target % min(3, len(logits.data)), lam)
+
+
+@wrong("18.3", "a price in float32")
+def narrow_price(logits, r, target, lam):
+    return find("18.3").target(logits, r, target, float(np.float32(lam)))
+
+
+@wrong("18.4", "a step without its axes of length 1")
+def squeezed_step(logits, gradients, answer):
+    return find("18.4").target(logits, gradients, answer).squeeze()
+
+
+@wrong("18.4", "logits in float32")
+def narrow_logits(logits, gradients, answer):
+    return find("18.4").target(narrowed(logits), gradients, answer)
+
+
+@wrong("18.5", "the loss of a float32 image is no float")
+def loss_from_numpy(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return image.dtype.type(loss), slope
+
+
+@wrong("18.5", "the pixels in float32")
+def narrow_image(model, image, r, target, lam):
+    return find("18.5").target(model, narrowed(image), r, target, lam)
+
+
+@wrong("18.5", "a price in float32")
+def narrow_price_of_change(model, image, r, target, lam):
+    return find("18.5").target(model, image, r, target, float(np.float32(lam)))
+
+
+@wrong("18.5", "target classes from the fifth on count from 0 again")
+def one_of_four(model, image, r, target, lam):
+    return find("18.5").target(model, image, r, target % 4, lam)
+
+
+def is_as_wide(given):
+    low, high = given["bounds"]
+    return given["eps"] >= high - low
+
+
+not_taken("18.6", "an eps as wide as the box", is_as_wide)
+
+
+@wrong("18.6", "fewer steps than none are taken as none")
+def no_steps(model, images, labels, eps, *, steps=10, **params):
+    if steps < 0:
+        return images.copy()
+    return find("18.6").target(model, images, labels, eps, steps=steps, **params)
+
+
+@wrong("18.6", "ten steps at most")
+def ten_steps(model, images, labels, eps, *, steps=10, **params):
+    return find("18.6").target(model, images, labels, eps, steps=min(steps, 10), **params)
+
+
+@wrong("18.6", "the margin is followed where no loss is named")
+def margin_by_default(*arguments, loss="margin", **params):
+    return find("18.6").target(*arguments, loss=loss, **params)
+
+
+@wrong("18.6", "no random start on the way to a target")
+def no_start_to_a_target(*arguments, targeted=False, random_start=True, **params):
+    random_start = random_start and not targeted
+    return find("18.6").target(*arguments, targeted=targeted, random_start=random_start, **params)
+
+
+def descent_where(flat):
+    """PGD that counts the images whose gradients (N, ...) are flat by this rule."""
+
+    def answer(model, images, labels, eps, **params):
+        found = find("18.6").target(model, images, labels, eps, **params)
+        slopes = loss_gradient(model, images, labels, params.get("loss", "cross_entropy"))
+        count = flat(slopes.reshape(len(slopes), -1))
+        if count.any() and not is_flat(slopes).any() and not params.get("random_start", True):
+            warnings.warn(f"{count.sum()} of {len(count)} images had no gradient", stacklevel=2)
+        return found
+
+    return answer
+
+
+wrong("18.6", "a gradient below 1e-12 counts as none")(descent_where(lambda g: np.abs(g).max(axis=1) < 1e-12))
+wrong("18.6", "an image with a pixel of no gradient counts")(descent_where(lambda g: (g == 0).any(axis=1)))
+wrong("18.6", "a gradient whose sum is 0 counts as none")(descent_where(lambda g: g.sum(axis=1) == 0))
+
+
+@wrong("18.6", "a warning at each step")
+def warns_at_each_step(model, images, labels, eps, *, steps=10, **params):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = find("18.6").target(model, images, labels, eps, steps=steps, **params)
+    for _ in range(steps):
+        for warning in caught:
+            warnings.warn(str(warning.message), stacklevel=2)
+    return found
