@@ -229,7 +229,8 @@ def distillation_terms(
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The mean row of each class: rows (N, K) and labels (N,) give (K, K) in float64. Row c is for class c.
 
-    The classes are 0 ... K-1. ValueError for a class without a row, and for a label that is not a class.
+    The labels are integers, the classes 0 ... K-1. ValueError for a class without a row, and for a label
+    that is not a class.
 
     >>> from minidl.transfer.distill_loss import class_means
     >>> print(class_means(np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.array([0, 1, 1])))

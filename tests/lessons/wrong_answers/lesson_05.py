@@ -37,6 +37,32 @@ def means_of_known_labels(rows, labels):
     return np.stack([some.mean(axis=0) for some in own])
 
 
+@wrong("05.1", "rows of the label -100 are left out")
+def means_without_minus_100(rows, labels):
+    return find("05.1").target(rows[labels != -100], labels[labels != -100])
+
+
+@wrong("05.1", "whole numbers are added in their own dtype, in which 100 + 101 overflows")
+def overflowing_means(rows, labels):
+    if rows.dtype.kind == "f":
+        return find("05.1").target(rows, labels)
+    sums = np.zeros((rows.shape[1], rows.shape[1]), rows.dtype)
+    np.add.at(sums, labels, rows)
+    return sums / np.bincount(labels)[:, np.newaxis]
+
+
+@wrong("05.1", "the rows of a class are counted in 8 bits")
+def counted_in_bytes(rows, labels):
+    means, counts = find("05.1").target(rows, labels), np.bincount(labels)[:, np.newaxis]
+    return means * counts / counts.astype(np.uint8)
+
+
+@wrong("05.1", "the sums times 1/count in float32")
+def times_a_narrow_inverse(rows, labels):
+    means, counts = find("05.1").target(rows, labels), np.bincount(labels)[:, np.newaxis]
+    return means * counts * np.float64(1 / counts.astype(np.float32))
+
+
 @wrong("05.2", "a label of -1 is the last class")
 def matching_the_last(student_logits, teacher_logits, labels, *, alpha):
     if labels is not None and np.ndim(labels) == 1:
@@ -64,6 +90,76 @@ def largest_counts(student_logits, teacher_logits, labels, *, alpha):
 def alpha_near_zero(student_logits, teacher_logits, labels, *, alpha):
     small = 0 < alpha < 1e-6
     return find("05.2").target(student_logits, teacher_logits, labels, alpha=0.0 if small else alpha)
+
+
+@wrong("05.2", "a row with the label -100 is left out of the distance, too")
+def no_distance_either(student_logits, teacher_logits, labels, *, alpha):
+    loss = find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+    if alpha == 1 or np.ndim(labels) != 1 or (labels >= 0).all():
+        return loss
+    rows = np.flatnonzero(labels >= 0)
+    all_rows, kept = (
+        find("05.2").target(z, z_t, None, alpha=0)
+        for z, z_t in (
+            (student_logits, teacher_logits),
+            (student_logits[rows], teacher_logits.data[rows]),
+        )
+    )
+    return loss + (1 - alpha) * (kept - all_rows)
+
+
+@wrong("05.2", "with alpha = 1 nobody looks at the teacher's shape")
+def teacher_of_any_shape(student_logits, teacher_logits, labels, *, alpha):
+    teacher_logits = student_logits.data if alpha == 1 else teacher_logits
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "logits of one row or one class are repeated")
+def repeated_logits(student_logits, teacher_logits, labels, *, alpha):
+    student = student_logits + np.zeros(np.shape(data_of(teacher_logits)), data_of(student_logits).dtype)
+    teacher = data_of(teacher_logits) + 0 * student.data
+    return find("05.2").target(student, teacher, labels, alpha=alpha)
+
+
+@wrong("05.2", "an alpha of 1 + 1e-9 counts as 1")
+def alpha_beyond_one(student_logits, teacher_logits, labels, *, alpha):
+    alpha = np.clip(alpha, 0, 1) if -1e-6 < alpha < 1 + 1e-6 else alpha
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "an alpha of 0.999 or more leaves the distance out")
+def alpha_near_one(student_logits, teacher_logits, labels, *, alpha):
+    alpha = 1 if 0.999 < alpha <= 1 else alpha
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "alpha = 0: the labels are looked at")
+def labels_are_read(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None:
+        F.cross_entropy(student_logits, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "the teacher's logits are rounded to float32")
+def narrow_teacher_matched(student_logits, teacher_logits, labels, *, alpha):
+    teacher_logits = narrowed(data_of(teacher_logits))
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "a label below -1 is left out, as -100 is")
+def negative_left_out(student_logits, teacher_logits, labels, *, alpha):
+    if np.ndim(labels) == 1:
+        labels = np.where(labels < -1, -100, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "the gradient of a row of probabilities is that of its largest")
+def gradient_of_the_largest(student_logits, teacher_logits, labels, *, alpha):
+    loss = find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+    if np.ndim(labels) != 2:
+        return loss
+    hard = find("05.2").target(student_logits, teacher_logits, labels.argmax(axis=1), alpha=alpha)
+    return hard - hard.item() + loss.item()
 
 
 @wrong("05.3", "the gradient of KL is lost with the difference")
@@ -205,7 +301,11 @@ def has_row_left_out(given):
     return given["labels"] is not None and (np.asarray(given["labels"]) == -100).any()
 
 
+not_taken("05.1", "labels in int32", lambda g: g["labels"].dtype != np.int64)
 not_taken("05.2", "a label of -100", has_row_left_out)
+not_taken("05.2", "a label of -100 without a distance", lambda g: g["alpha"] == 1 and has_row_left_out(g))
+not_taken("05.2", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
+not_taken("05.2", "an alpha that is an int", lambda g: isinstance(g["alpha"], int))
 not_taken("05.2", "rows as labels beside a distance", lambda g: np.ndim(g["labels"]) == 2 and g["alpha"] < 1)
 not_taken("05.2", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
 not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
