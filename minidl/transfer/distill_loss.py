@@ -51,7 +51,8 @@ def soft_cross_entropy(
     ``soft_targets(z_t, tau_t)`` gives q.  temperature: tau.  teacher_temperature: tau_t, None for tau.
     soft: "ce" for H(q, p), or "kl" for KL(q || p) = H(q, p) - H(q). KL has the same gradient and is 0 for
     q = p. Near q = p this difference is inaccurate in float32. So the value of KL is computed as the mean of
-    sum_c q_nc (log q_nc - log p_nc), in float64.
+    sum_c q_nc (log q_nc - log p_nc), in float64. A student's logit of -inf gives p = 0: if q is not 0 there,
+    both losses are infinite.
     ValueError for temperatures that are not above 0, for an unknown name for ``soft``, and for logits of
     different shapes.
 

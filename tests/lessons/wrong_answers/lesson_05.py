@@ -200,6 +200,52 @@ def not_so_cold_teacher(student_logits, teacher_logits, *, teacher_temperature=N
     return find("05.3").target(student_logits, teacher_logits, **options)
 
 
+@wrong("05.3", "an infinite KL is NaN, a difference of two infinite numbers")
+def kl_of_infinite_loss(student_logits, teacher_logits, *, soft="ce", **options):
+    loss = find("05.3").target(student_logits, teacher_logits, soft=soft, **options)
+    return loss if soft == "ce" else (loss - loss.item()) + loss.item()
+
+
+@wrong("05.3", "a KL below 1e-12 is taken for 0")
+def no_tiny_kl(student_logits, teacher_logits, *, soft="ce", **options):
+    loss = find("05.3").target(student_logits, teacher_logits, soft=soft, **options)
+    return loss - loss.item() if soft == "kl" and loss.item() < 1e-12 else loss
+
+
+@wrong("05.3", "a temperature of NaN is taken for 1")
+def one_for_nan(student_logits, teacher_logits, *, temperature, **options):
+    tau = 1.0 if np.isnan(temperature) else temperature
+    return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
+
+
+@wrong("05.3", "only the first two letters of the name for soft count")
+def two_letters(student_logits, teacher_logits, *, soft="ce", **options):
+    return find("05.3").target(student_logits, teacher_logits, soft=soft[:2], **options)
+
+
+@wrong("05.3", "a teacher of one class is repeated for all classes")
+def repeated_class(student_logits, teacher_logits, **options):
+    teacher = data_of(teacher_logits)
+    if teacher.shape == (len(teacher), 1) and len(teacher) == len(data_of(student_logits)):
+        teacher = teacher + 0 * data_of(student_logits)
+    return find("05.3").target(student_logits, teacher, **options)
+
+
+@wrong("05.3", "the teacher's logits get the student's shape")
+def reshaped_teacher(student_logits, teacher_logits, **options):
+    teacher, shape = data_of(teacher_logits), data_of(student_logits).shape
+    teacher = teacher.reshape(shape) if teacher.size == np.prod(shape) else teacher
+    return find("05.3").target(student_logits, teacher, **options)
+
+
+@wrong("05.3", "the temperature is rounded down")
+def whole_temperature(student_logits, teacher_logits, *, temperature, **options):
+    tau = np.floor(temperature) if temperature > 1 else temperature
+    if options.get("teacher_temperature") is None:
+        options["teacher_temperature"] = temperature
+    return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
+
+
 @wrong("05.4", "soft is not handed on")
 def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
     return find("05.4").target(z_s, z_t, labels, **options)
@@ -309,6 +355,8 @@ not_taken("05.2", "an alpha that is an int", lambda g: isinstance(g["alpha"], in
 not_taken("05.2", "rows as labels beside a distance", lambda g: np.ndim(g["labels"]) == 2 and g["alpha"] < 1)
 not_taken("05.2", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
 not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.3", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
+not_taken("05.3", "a temperature that is an int", lambda g: isinstance(g["temperature"], int))
 not_taken("05.4", "a label of -100", has_row_left_out)
 
 
