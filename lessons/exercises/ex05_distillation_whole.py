@@ -33,7 +33,8 @@ from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 from minidl.transfer import distill_loss
 
-weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+weights = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0])
+two_weights = st.tuples(weights, weights).filter(any)
 
 # ---- 05.4 distillation_loss
 
@@ -72,18 +73,29 @@ def worked_loss(loss):
     value, _ = loss(student, teacher, y, **options, soft="kl", teacher_temperature=1.0)  # q = (0.1, 0.9)
     kl = 0.1 * np.log(0.2) + 0.9 * np.log(1.8)
     assert_close(value, np.array(0.25 * np.log(2) + 3 * kl), rtol=1e-12)
+    whole = np.array([[0, 0]]), np.array([[1, 1]])  # logits may be whole numbers
+    assert_close(loss(*whole, y, alpha=1, beta=3, temperature=2)[0], np.array(4 * np.log(2)))
 
 
 @whole.law(
     "alpha multiplies the cross-entropy with the labels at T = 1, beta the one with the teacher at tau"
 )
-@given(case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), tau_t=temperatures())
-def both_terms(loss, case, alpha, beta, tau, tau_t):
-    student, teacher, y = case
+@given(
+    case=labelled_pairs,
+    weights=two_weights,
+    tau=temperatures(),
+    tau_t=temperatures(),
+    kind=st.sampled_from(["ce", "kl"]),
+    scaled=st.booleans(),
+)
+def both_terms(loss, case, weights, tau, tau_t, kind, scaled):
+    (student, teacher, y), (alpha, beta) = case, weights
+    log_q = log_softmax(teacher, tau_t)
     hard = cross_entropies(one_hot(y, student.shape[1]), log_softmax(student))
-    softly = cross_entropies(np.exp(log_softmax(teacher, tau_t)), log_softmax(student, tau))
-    options = {"alpha": alpha, "beta": beta, "temperature": tau, "teacher_temperature": tau_t}
-    assert_close(loss(student, teacher, y, **options)[0], np.array(alpha * hard + beta * softly))
+    softly = cross_entropies(np.exp(log_q), log_softmax(student, tau) - (kind == "kl") * log_q)
+    options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind, "scale_by_tau_squared": scaled}
+    value, _ = loss(student, teacher, y, alpha=alpha, beta=beta, **options)
+    assert_close(value, np.array(alpha * hard + beta * (tau**2 if scaled else 1) * softly))
 
 
 @whole.law(
@@ -91,18 +103,19 @@ def both_terms(loss, case, alpha, beta, tau, tau_t):
 )
 @given(
     case=labelled_pairs,
-    alpha=weights,
-    beta=weights,
+    weights=two_weights,
     tau=temperatures(),
     tau_t=st.sampled_from([None, 1.0, 4.0]),
     kind=st.sampled_from(["ce", "kl"]),
+    scaled=st.booleans(),
 )
-def gradient_of_loss(loss, case, alpha, beta, tau, tau_t, kind):
-    student, teacher, y = case
-    options = {"alpha": alpha, "beta": beta, "temperature": tau, "soft": kind, "scale_by_tau_squared": True}
-    _, grads = loss(student, teacher, y, grad=np.array(1.0), **options, teacher_temperature=tau_t)
+def gradient_of_loss(loss, case, weights, tau, tau_t, kind, scaled):
+    (student, teacher, y), (alpha, beta) = case, weights
+    options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind, "scale_by_tau_squared": scaled}
+    _, grads = loss(student, teacher, y, grad=np.array(1.0), alpha=alpha, beta=beta, **options)
     of_hard = np.exp(log_softmax(student)) - one_hot(y, student.shape[1])
-    of_soft = tau * (np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau_t or tau)))
+    of_soft = np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau_t or tau))
+    of_soft *= tau if scaled else 1 / tau
     assert_close(grads[0], (alpha * of_hard + beta * of_soft) / len(student))
     assert_close(grads[1], 0.0)
 
@@ -127,21 +140,36 @@ def leaves_out(loss):
     student, teacher = np.array([[0.0, -np.inf]]), np.zeros((1, 2))
     y, _ = loss(student, teacher, np.array([0]), alpha=2.0, beta=0.0, temperature=2.0)
     assert_close(y, np.array(0.0))
-    y, _ = loss(np.zeros((1, 2)), teacher, None, alpha=0.0, beta=2.0, temperature=5.0)
-    assert_close(y, np.array(2 * np.log(2)))
+    for y in (None, np.array([7]), np.array([-100])):
+        value, _ = loss(np.zeros((1, 2)), teacher, y, **{**SOFT_ONLY, "beta": 2.0}, temperature=5.0)
+        assert_close(value, np.array(2 * np.log(2)))
+    value, _ = loss(student, teacher, np.array([1]), **SOFT_ONLY, temperature=1.0)  # both terms are infinite
+    assert_close(value, np.array(np.inf))
 
 
-@whole.law("labels may be rows of probabilities, and float32 stays float32")
-def rows_in_float32(loss):
-    options = {"alpha": 0.5, "beta": 0.5, "temperature": 2.0, "scale_by_tau_squared": True}
+@whole.law("float32 stays float32, and tau² need not be a whole number")
+def loss_in_float32(loss):
+    options = {"alpha": 0.5, "beta": 0.5, "temperature": 1.5, "scale_by_tau_squared": True}
     y, grads = loss(TEN, np.zeros((1, 2)), np.array([[0.5, 0.5]]), grad=np.array(1, np.float32), **options)
     assert_dtype(y, np.float32)
     assert_dtype(grads[0], np.float32)
-    hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 2))
-    assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
-    two = np.concatenate([TEN, TEN])  # -100 leaves the second row out of the labels' term alone
-    y, _ = loss(two, np.zeros((2, 2)), np.array([1, -100]), **options)
-    assert_close(y, np.array(0.5 * 10 + 2.0 * softly), rtol=1e-4)
+    hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 1.5))
+    assert_close(y, np.array(0.5 * hard + 0.5 * 2.25 * softly), rtol=1e-5)
+
+
+@whole.law("labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only")
+def other_labels(loss):
+    z = np.array([[1.0, 0.0, 2.0], [0.5, 0.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0]])
+    teacher, log_p, options = z[::-1] / 2, log_softmax(z), {"alpha": 0.5, "beta": 2.0, "temperature": 2.0}
+    softly = cross_entropies(np.exp(log_softmax(teacher, 2.0)), log_softmax(z, 2.0))
+    rows = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
+    for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
+        value, grads = loss(z, teacher, y, grad=np.array(1.0), **options)
+        assert_close(value, np.array(0.5 * cross_entropies(np.float64(y), log_p) + 2 * softly))
+        of_soft = np.exp(log_softmax(z, 2.0)) - np.exp(log_softmax(teacher, 2.0))
+        assert_close(grads[0], ((np.exp(log_p) - y) / 2 + of_soft) / 4)
+    value, _ = loss(z, teacher, np.array([0, -100, 1, 2]), **options)
+    assert_close(value, np.array(-0.5 * (log_p[0, 0] + log_p[2, 1] + log_p[3, 2]) / 3 + 2 * softly))
 
 
 @whole.law(
@@ -149,19 +177,32 @@ def rows_in_float32(loss):
 )
 def loss_refuses(loss):
     z, y = np.zeros((2, 2)), np.array([0, 1])
-    for alpha, beta in ((-0.25, 1.0), (1.0, -0.25), (0.0, 0.0), (np.nan, 1.0)):
+    bad = [
+        (0.0, 0.0),
+        *((w, 1.0) for w in (-0.25, -1e-9, np.nan)),
+        *((1.0, w) for w in (-0.25, -1e-9, np.nan)),
+    ]
+    for alpha, beta in bad:
         which = f"alpha = {alpha} with beta = {beta}"
         assert_refuses(which, loss, z, z, y, alpha=alpha, beta=beta, temperature=2.0)
-    assert_refuses("alpha = 1/4 and None as labels", loss, z, z, None, alpha=0.25, beta=1.0, temperature=2.0)
-    assert_refuses("a teacher of three classes", loss, z, np.zeros((2, 3)), y, **SOFT_ONLY, temperature=2.0)
-    for label in (-1, 2):
-        options = {"alpha": 1.0, "beta": 1.0, "temperature": 2.0}
-        assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
-    for tau in (0.0, -2.0):
+    for options in (
+        {"alpha": 1.0, "beta": 0.0},
+        {"alpha": 0.25, "beta": 1.0},
+        {"alpha": 1e-300, "beta": 1.0},
+    ):
+        options["temperature"] = 2.0
+        assert_refuses(f"alpha = {options['alpha']} and None as labels", loss, z, z, None, **options)
+        for label in (-1, 2, -2, -99, 100):
+            assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
+    for shape in ((2, 3), (2, 1), (1, 2)):
+        for pair in ((z, np.zeros(shape)), (np.zeros(shape), z)):
+            assert_refuses(f"logits (2, 2) and {shape}", loss, *pair, None, **SOFT_ONLY, temperature=2.0)
+    for tau in (0.0, -2.0, np.nan):
         assert_refuses(f"temperature {tau}", loss, z, z, y, **SOFT_ONLY, temperature=tau)
-        options = {**SOFT_ONLY, "temperature": 2.0, "teacher_temperature": tau}
+        options = {"alpha": 1.0, "beta": 1e-300, "temperature": 2.0, "teacher_temperature": tau}
         assert_refuses(f"teacher_temperature {tau}", loss, z, z, y, **options)
-    assert_refuses("soft = 'mse'", loss, z, z, y, **SOFT_ONLY, temperature=2.0, soft="mse")
+    for name in ("mse", "KL", "kld", ""):
+        assert_refuses(f"soft = {name!r}", loss, z, z, y, **SOFT_ONLY, temperature=2.0, soft=name)
 
 
 def loss_of(weights):

@@ -238,9 +238,9 @@ def reshaped_teacher(student_logits, teacher_logits, **options):
     return find("05.3").target(student_logits, teacher, **options)
 
 
-@wrong("05.3", "the temperature is rounded down")
+@wrong("05.3", "the temperature is rounded to a whole number")
 def whole_temperature(student_logits, teacher_logits, *, temperature, **options):
-    tau = np.floor(temperature) if temperature > 1 else temperature
+    tau = np.rint(temperature) if temperature > 1 else temperature
     if options.get("teacher_temperature") is None:
         options["teacher_temperature"] = temperature
     return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
@@ -279,6 +279,102 @@ def narrow_teacher_of_both(student_logits, teacher_logits, labels, **options):
 def kl_at_one_temperature(student_logits, teacher_logits, labels, *, soft="ce", **options):
     soft = soft if options.get("teacher_temperature") is None else "ce"
     return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "alpha = 0: the labels' term is computed, times 0")
+def labels_times_nothing(student_logits, teacher_logits, labels, *, alpha, **options):
+    loss = find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+    return loss if alpha > 0 or labels is None else loss + 0 * F.cross_entropy(student_logits, labels)
+
+
+@wrong("05.4", "a row with the label -100 is left out of the soft term, too")
+def no_soft_term_either(student_logits, teacher_logits, labels, *, alpha, **options):
+    teacher_logits = data_of(teacher_logits)
+    if alpha > 0 and np.ndim(labels) == 1 and (labels >= 0).any() and (labels == -100).any():
+        rows = np.flatnonzero(labels != -100)
+        student_logits, teacher_logits, labels = student_logits[rows], teacher_logits[rows], labels[rows]
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+
+
+@wrong("05.4", "a label below -1 is the first class")
+def negative_is_first(student_logits, teacher_logits, labels, *, alpha, **options):
+    if alpha > 0 and np.ndim(labels) == 1:
+        labels = np.where((labels < -1) & (labels != -100), 0, labels)
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+
+
+@wrong("05.4", "with beta = 0 a label that is not a class is the nearest class")
+def nearest_class(student_logits, teacher_logits, labels, *, beta, **options):
+    if beta == 0 and np.ndim(labels) == 1:
+        labels = np.where(labels == -100, labels, np.clip(labels, 0, student_logits.shape[1] - 1))
+    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
+
+
+@wrong("05.4", "a weight of -1e-9 counts as 0")
+def weights_near_zero(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    alpha, beta = (0.0 if -1e-6 < w < 0 else w for w in (alpha, beta))
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
+
+
+@wrong("05.4", "a beta of NaN counts as 0")
+def no_beta_for_nan(student_logits, teacher_logits, labels, *, beta, **options):
+    beta = 0.0 if np.isnan(beta) else beta
+    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
+
+
+@wrong("05.4", "a small alpha leaves its term out")
+def small_alpha_left_out(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    alpha = 0.0 if 0 < alpha < 1e-6 and beta > 0 else alpha
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
+
+
+@wrong("05.4", "a small beta leaves its term out")
+def small_beta_left_out(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    if 0 < beta < 1e-6 and alpha > 0:
+        beta, options = 0.0, {"temperature": 1.0}
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
+
+
+@wrong("05.4", "KL only without tau²")
+def kl_without_scale(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = "ce" if soft == "kl" and options.get("scale_by_tau_squared") else soft
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "KL only beside labels")
+def kl_beside_labels(student_logits, teacher_logits, labels, *, alpha, soft="ce", **options):
+    soft = "ce" if soft == "kl" and alpha == 0 else soft
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, soft=soft, **options)
+
+
+@wrong("05.4", "logits of one row or one class are repeated")
+def repeated_for_both(student_logits, teacher_logits, labels, **options):
+    student = student_logits + np.zeros(np.shape(data_of(teacher_logits)), data_of(student_logits).dtype)
+    teacher = data_of(teacher_logits) + 0 * student.data
+    return find("05.4").target(student, teacher, labels, **options)
+
+
+@wrong("05.4", "a gradient flows into the teacher where there are no labels")
+def teacher_learns_alone(student_logits, teacher_logits, labels, *, alpha, **options):
+    loss = find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+    if alpha > 0 or not isinstance(teacher_logits, Tensor) or options.get("scale_by_tau_squared"):
+        return loss
+    total = teacher_logits.sum()
+    return loss + (total - total.item())
+
+
+@wrong("05.4", "a temperature of NaN is taken for 1")
+def one_for_nan_in_both(student_logits, teacher_logits, labels, *, temperature, **options):
+    tau = 1.0 if np.isnan(temperature) else temperature
+    return find("05.4").target(student_logits, teacher_logits, labels, temperature=tau, **options)
+
+
+@wrong("05.4", "tau² of a tau without its fraction")
+def whole_square(student_logits, teacher_logits, labels, *, beta, temperature, **options):
+    if options.pop("scale_by_tau_squared", False):
+        beta *= np.floor(temperature) ** 2 if temperature > 1 else temperature**2
+    options["temperature"] = temperature
+    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
 
 
 @wrong("05.5", "the teacher learns statistics from the student's images")
@@ -358,6 +454,11 @@ not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_log
 not_taken("05.3", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
 not_taken("05.3", "a temperature that is an int", lambda g: isinstance(g["temperature"], int))
 not_taken("05.4", "a label of -100", has_row_left_out)
+not_taken(
+    "05.4", "rows of whole numbers", lambda g: np.ndim(g["labels"]) == 2 and g["labels"].dtype.kind == "i"
+)
+not_taken("05.4", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
+not_taken("05.4", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
 
 
 @wrong("05.4", "another name for soft counts as ce")
