@@ -315,6 +315,7 @@ def lessons_given(draw):
     settings = {"alpha": draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])), "temperature": draw(temperatures())}
     settings["lr"] = draw(st.sampled_from([0.25, 1.0, 0.5]))
     images, y = draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k))
+    y = y.astype(draw(st.sampled_from([np.int64, np.int32])))
     teacher = Built("mlp", seeds[0], **mlp, hidden=4)
     student = Built("mlp", seeds[1], **mlp, hidden=3, requires_grad=draw(LEARNING))
     return (teacher, student, images, y), settings
@@ -326,7 +327,8 @@ def whole_loss(z_s, z_t, y, alpha, temperature):
     return alpha * hard + (1 - alpha) * temperature**2 * softly
 
 
-CNN = [Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=()) for seed in (1, 2)]
+SMALL = {"num_classes": 3, "widths": (2,), "pool_after": ()}
+CNN = [Built("small_cnn", seed, **SMALL) for seed in (1, 2)]
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 
 
@@ -373,21 +375,21 @@ def student_trains(step):
     teacher, student = (model.build() for model in CNN)
     z_t, z_s = teacher(PHOTOS).data, student.train()(PHOTOS).data
     assert_close(value, whole_loss(z_s.astype(float), z_t.astype(float), y, 0.5, 2.0), **NEAR)
-    own_flag_only = Built("small_cnn", 2, num_classes=3, widths=(2,), pool_after=(), training=("",))
-    again, after = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
+    own_flag_only = Built("small_cnn", 2, **SMALL, training=("",), requires_grad=("head",))
+    again, after_again = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
     assert_close(again, value)
-    assert_mode(after, True)
     moved = student.state_dict()["block1.bn.running_mean"]
-    assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
+    for model in (after, after_again):
+        assert_mode(model, True)
+        assert_close(model["state"]["block1.bn.running_mean"], moved, **NEAR)
 
 
 @step.law("a teacher in training mode runs in evaluation mode too, and does not change")
 def teacher_of_training(step):
-    settings = {"num_classes": 3, "widths": (2,), "pool_after": ()}
     y, options = np.array([0, 1, 2, 0]), {"alpha": 0.25, "temperature": 2.0, "lr": 0.5}
     value, after = step(*CNN, PHOTOS, y, **options)
     for training, learns in ((True, True), (True, False), (("block1",), True)):
-        teacher = Built("small_cnn", 1, **settings, training=training, requires_grad=learns)
+        teacher = Built("small_cnn", 1, **SMALL, training=training, requires_grad=learns)
         again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
         assert_close(again, value)
         assert_state(after_again["state"], after["state"])
@@ -401,13 +403,37 @@ def parameters_keep_float32(step):
             assert_dtype(value, np.float32)
 
 
+@step.law(
+    "images of ±1000 have finite losses and gradients; alpha, the temperature and lr may be whole numbers"
+)
+def large_images(step):
+    teacher, student = (Built("mlp", seed, in_features=2, hidden=3, num_classes=3) for seed in (3, 4))
+    images, y = np.array([[1000, 0], [-1000, 500], [0, -1000]], np.float32), np.array([0, 1, 2])
+    before = wide(student.build().state_dict())
+    z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(before, images)
+    for alpha, tau in ((1, 2), (0, 1), (0, 0.0625)):
+        value, after = step(teacher, student, images, y, alpha=alpha, temperature=tau, lr=1)
+        assert_close(value, whole_loss(z_s, z_t, y, alpha, tau), **NEAR)
+        of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, 3))
+        of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
+        assert_state(after["state"], mlp_after(student, before, images, of_logits / 3, 1))
+
+
 @step.law("ValueError for an alpha outside of 0 ... 1, a temperature of 0, and a label that is not a class")
 def step_refuses(step):
-    bad_labels = [(alpha, 2.0, label) for label in (3, -1, -100) for alpha in (0.5, 0.0)]
-    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), (0.5, -2.0, 0), *bad_labels):
+    bad = [(alpha, 2.0, 0) for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.nan)]
+    bad += [(alpha, tau, 0) for alpha in (0.5, 1.0) for tau in (0.0, -2.0, np.nan)]
+    bad += [(alpha, 2.0, label) for label in (3, -1, -2, -100) for alpha in (0.5, 0.0)]
+    teacher = Built("small_cnn", 1, **SMALL, training=("block1",))
+    for alpha, tau, label in bad:
         which = f"alpha = {alpha}, temperature = {tau}, a label {label} of three classes,"
         y = np.array([0, 1, label, 0])
-        assert_refuses(which, step, *CNN, PHOTOS, y, alpha=alpha, temperature=tau, lr=0.1)
+        assert_refuses(which, step, teacher, CNN[1], PHOTOS, y, alpha=alpha, temperature=tau, lr=0.1)
+    colours, y = np.ones((4, 3, 4, 4), np.float32), np.array([0, 1, 2, 0])
+    options = {"alpha": 0.5, "temperature": 2.0, "lr": 0.1}
+    assert_refuses(
+        "images of three channels for a teacher of one", step, teacher, CNN[1], colours, y, **options
+    )
 
 
 def step_with(teacher, student, images, labels, alpha, temperature, lr, *, weight, train=True, p_at=None):

@@ -439,6 +439,72 @@ def labels_unread(teacher, student, images, labels, *, alpha, **options):
     return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
 
 
+@wrong("05.5", "the student gets its old mode back")
+def student_in_old_mode(teacher, student, images, labels, **options):
+    training = student.training
+    value = find("05.5").target(teacher, student, images, labels, **options)
+    student.train(training)
+    return value
+
+
+@wrong("05.5", "an alpha of 1 + 1e-9 counts as 1, and NaN as 1/2")
+def alpha_of_any_kind(teacher, student, images, labels, *, alpha, **options):
+    alpha = 0.5 if np.isnan(alpha) else np.clip(alpha, 0, 1) if -1e-6 < alpha < 1 + 1e-6 else alpha
+    return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
+
+
+@wrong("05.5", "alpha = 1: the temperature is not looked at")
+def temperature_unread(teacher, student, images, labels, *, alpha, temperature, **options):
+    tau = 1.0 if alpha == 1 else temperature
+    return find("05.5").target(teacher, student, images, labels, alpha=alpha, temperature=tau, **options)
+
+
+@wrong("05.5", "a temperature of NaN is taken for 1")
+def step_of_nan(teacher, student, images, labels, *, temperature, **options):
+    tau = 1.0 if np.isnan(temperature) else temperature
+    return find("05.5").target(teacher, student, images, labels, temperature=tau, **options)
+
+
+@wrong("05.5", "a label of -2 is the first class")
+def first_for_negative(teacher, student, images, labels, **options):
+    labels = np.where((labels < -1) & (labels != -100), 0, labels)
+    return find("05.5").target(teacher, student, images, labels, **options)
+
+
+@wrong("05.5", "the teacher gets its modes back only if nothing fails")
+def modes_back_at_the_end(teacher, student, images, labels, **options):
+    modes = [(part, part.training) for part in teacher.modules()]
+    value = find("05.5").target(teacher.eval(), student, images, labels, **options)
+    for part, training in modes:
+        part.training = training
+    return value
+
+
+@wrong("05.5", "the logarithm of the softmax, of which some are 0")
+def log_of_softmax(teacher, student, images, labels, *, alpha, temperature, lr):
+    options = {"alpha": alpha, "temperature": temperature, "lr": lr}
+    find("05.5").target(teacher, copy.deepcopy(student), images, labels, **options)  # what it refuses
+    q = F.softmax(copy.deepcopy(teacher).eval()(images), temperature=temperature).data
+    z_s = student.train()(images)
+    soft = -(q * F.softmax(z_s, temperature=temperature).log()).sum(axis=1).mean()
+    loss = alpha * F.cross_entropy(z_s, labels) + (1 - alpha) * temperature**2 * soft
+    student.zero_grad()
+    loss.backward()
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data - lr * parameter.grad
+    return loss.item()
+
+
+@wrong("05.5", "gradients are clipped to -1 ... 1")
+def clipped_gradients(teacher, student, images, labels, *, lr, **options):
+    before = [parameter.data.copy() for parameter in student.parameters()]
+    value = find("05.5").target(teacher, student, images, labels, lr=lr, **options)
+    for parameter, old in zip(student.parameters(), before, strict=True):
+        parameter.data = np.clip(parameter.data, old - lr, old + lr)
+    return value
+
+
 def has_row_left_out(given):
     return given["labels"] is not None and (np.asarray(given["labels"]) == -100).any()
 
@@ -485,3 +551,6 @@ def any_case_of_soft(student_logits, teacher_logits, *, soft="ce", **options):
 
 
 all_learn_afterwards("05.5", of=1)
+not_taken("05.5", "an alpha that is an int", lambda g: isinstance(g["alpha"], int))
+not_taken("05.5", "a temperature below 0.1", lambda g: g["temperature"] < 0.1)
+not_taken("05.5", "labels in int32", lambda g: g["labels"].dtype == np.int32)
