@@ -114,11 +114,15 @@ def teacher_of_any_shape(student_logits, teacher_logits, labels, *, alpha):
     return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
 
 
-@wrong("05.2", "logits of one row or one class are repeated")
-def repeated_logits(student_logits, teacher_logits, labels, *, alpha):
-    student = student_logits + np.zeros(np.shape(data_of(teacher_logits)), data_of(student_logits).dtype)
-    teacher = data_of(teacher_logits) + 0 * student.data
-    return find("05.2").target(student, teacher, labels, alpha=alpha)
+@wrong("05.2", "a teacher of one class is repeated for all classes")
+def repeated_class_matched(student_logits, teacher_logits, labels, *, alpha):
+    teacher = one_class_repeated(data_of(student_logits), data_of(teacher_logits))
+    return find("05.2").target(student_logits, teacher, labels, alpha=alpha)
+
+
+def one_class_repeated(student, teacher):
+    """The teacher (N, 1) in the shape of the student's (N, K); other teachers as they are."""
+    return np.broadcast_to(teacher, student.shape) if teacher.shape == (len(student), 1) else teacher
 
 
 @wrong("05.2", "an alpha of 1 + 1e-9 counts as 1")
@@ -225,9 +229,7 @@ def two_letters(student_logits, teacher_logits, *, soft="ce", **options):
 
 @wrong("05.3", "a teacher of one class is repeated for all classes")
 def repeated_class(student_logits, teacher_logits, **options):
-    teacher = data_of(teacher_logits)
-    if teacher.shape == (len(teacher), 1) and len(teacher) == len(data_of(student_logits)):
-        teacher = teacher + 0 * data_of(student_logits)
+    teacher = one_class_repeated(data_of(student_logits), data_of(teacher_logits))
     return find("05.3").target(student_logits, teacher, **options)
 
 
@@ -347,11 +349,10 @@ def kl_beside_labels(student_logits, teacher_logits, labels, *, alpha, soft="ce"
     return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, soft=soft, **options)
 
 
-@wrong("05.4", "logits of one row or one class are repeated")
-def repeated_for_both(student_logits, teacher_logits, labels, **options):
-    student = student_logits + np.zeros(np.shape(data_of(teacher_logits)), data_of(student_logits).dtype)
-    teacher = data_of(teacher_logits) + 0 * student.data
-    return find("05.4").target(student, teacher, labels, **options)
+@wrong("05.4", "a teacher of one class is repeated for all classes")
+def repeated_class_of_both(student_logits, teacher_logits, labels, **options):
+    teacher = one_class_repeated(data_of(student_logits), data_of(teacher_logits))
+    return find("05.4").target(student_logits, teacher, labels, **options)
 
 
 @wrong("05.4", "a gradient flows into the teacher where there are no labels")
