@@ -87,6 +87,7 @@ def refuses_empty_classes(means, rows, labels):
 def refuses_other_labels(means):
     for which in ([0, 1, 2, -1], [0, 1, 2, 3], [0, 1, 2, -100]):
         assert_refuses(f"labels {which} of classes 0 ... 2", means, np.ones((4, 3)), np.array(which))
+    assert_refuses("no rows", means, np.zeros((0, 2)), np.zeros(0, int))
     assert_refuses("labels 0, 1, 3 of classes 0 ... 2", means, np.ones((3, 3)), np.array([0, 1, 3]))
 
 
@@ -210,18 +211,22 @@ def other_labels(matching):
         hard = cross_entropies(np.float64(y), log_softmax(z))
         assert_close(value, np.array(hard / 2 + distance / 2))
         assert_close(grads[0], ((np.exp(log_softmax(z)) - y) / 2 + z - teacher) / 4)
+    hard = cross_entropies(rows[:3], log_softmax(z[:3]))
+    assert_close(matching(z[:3], z[:3], rows[:3], alpha=1.0)[0], np.array(hard))  # as many rows as classes
     hard = (np.log(5 / 3) + np.log(6) + np.log(2)) / 3  # three rows count
     for alpha in (0.5, 1.0):
-        value, _ = matching(z, teacher, np.array([0, -100, 1, 2]), alpha=alpha)
+        value, _ = matching(z, teacher, np.array([0, -100, 1, 2], np.int32), alpha=alpha)
         assert_close(value, np.array(alpha * hard + (1 - alpha) * distance))
 
 
 @matching.law("float32 stays float32, even with a teacher in float64; whole numbers are logits, too")
 def matching_keeps_float32(matching):
-    y, grads = matching(TEN, np.array([[9.0, 0.0]]), np.array([1]), grad=np.array(1, np.float32), alpha=0.5)
-    assert_dtype(y, np.float32)
-    assert_dtype(grads[0], np.float32)
-    assert_close(y, np.array((10 + 1) / 2), rtol=1e-4)
+    teacher, y, grad = np.array([[9.0, 0.0]]), np.array([1]), np.array(1, np.float32)
+    for alpha in (0.0, 0.5, 1.0):
+        value, grads = matching(TEN, teacher, y, grad=grad, alpha=alpha)
+        assert_dtype(value, np.float32)
+        assert_dtype(grads[0], np.float32)
+        assert_close(value, np.array(10 * alpha + 1 - alpha), rtol=1e-4)
     whole = np.array([[1, 0]])
     for student, teacher in ((whole, 300 * whole), (300.0 * whole, whole), (whole, 300.0 * whole)):
         assert_close(matching(student, teacher, None, alpha=0)[0], np.array(299.0**2))

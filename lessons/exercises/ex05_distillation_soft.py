@@ -119,6 +119,7 @@ def small_kl(soft):
     teacher = np.array([[0.5, 1.25, -0.75]], np.float32)
     for moved in (1e-3, 1e-5, 1e-6):
         student = teacher + np.array([[moved, 0, 0]], np.float32)
+        assert_dtype(soft(student, teacher, temperature=1.0)[0], np.float32)
         y, grads = soft(student, teacher, grad=np.array(1, np.float32), temperature=1.0, soft="kl")
         assert_dtype(y, np.float32)
         assert_dtype(grads[0], np.float32)

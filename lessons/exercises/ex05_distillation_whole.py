@@ -155,6 +155,9 @@ def loss_in_float32(loss):
     assert_dtype(grads[0], np.float32)
     hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 1.5))
     assert_close(y, np.array(0.5 * hard + 0.5 * 2.25 * softly), rtol=1e-5)
+    for alpha, beta in ((1.0, 0.0), (0.0, 1.0)):
+        y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), alpha=alpha, beta=beta, temperature=1.5)
+        assert_dtype(y, np.float32)
 
 
 @whole.law("labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only")

@@ -202,11 +202,12 @@ def near_directions(knn_episode):
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
     _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
     assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
-    features = np.array([[1, 0], [1, 1], [1, -1 + 1e-12], [1, -1 + 1e-12]])
-    for seed in range(6):  # row 0 is nearer to the rows of class 7 than to row 1, by a little
-        options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
-        _, asked, answers = knn_episode(features, np.array([3, 3, 7, 7]), **options)
-        assert_equal(np.asarray(answers), np.array([7 if asked[0] == 0 else 3, 7]))
+    for dtype, little in ((np.float64, 1e-12), (np.float32, 2.0**-24)):
+        features = np.array([[1, 0], [1, 1], [1, -1 + little], [1, -1 + little]], dtype)
+        for seed in range(6):  # row 0 is nearer to the rows of class 7 than to row 1, by a little
+            options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
+            _, asked, answers = knn_episode(features, np.array([3, 3, 7, 7]), **options)
+            assert_equal(np.asarray(answers), np.array([7 if asked[0] == 0 else 3, 7]))
     angles = np.radians([0, 10, 100, -57, -57, -57])  # two votes each, and two means that are near each other
     labels, circle = np.array([3, 3, 3, 7, 7, 7]), np.stack([np.cos(angles), np.sin(angles)], axis=1)
     for features, k in ((circle, 4), (np.random.default_rng(0).normal(0, 1, (6, 3)), 3)):
@@ -230,8 +231,9 @@ def far_in_float32(knn_episode):
         four_columns,
     ):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
-        _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
-        assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
+        labels = np.array([300, -100, 300, -100, 300, -100], np.int32)
+        _, _, answers = knn_episode(features, labels, **options)
+        assert_equal(np.asarray(answers), np.array([-100, -100, 300, 300]))
 
 
 @episode.law(

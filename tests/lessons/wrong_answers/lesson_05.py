@@ -555,3 +555,21 @@ all_learn_afterwards("05.5", of=1)
 not_taken("05.5", "an alpha that is an int", lambda g: isinstance(g["alpha"], int))
 not_taken("05.5", "a temperature below 0.1", lambda g: g["temperature"] < 0.1)
 not_taken("05.5", "labels in int32", lambda g: g["labels"].dtype == np.int32)
+not_taken("05.2", "labels in int32", lambda g: g["labels"] is not None and g["labels"].dtype == np.int32)
+
+
+def widened_if(number, what, condition):
+    """A wrong answer: the library's function, whose value is float64 for options with ``condition``."""
+
+    def answer(*arguments, **options):
+        loss = find(number).target(*arguments, **options)
+        if loss.dtype == np.float64 or not condition(options):
+            return loss
+        return Tensor(np.float64(loss.data), requires_grad=True) * 1
+
+    wrong(number, f"float32 becomes float64: {what}")(answer)
+
+
+widened_if("05.2", "without a term of the labels", lambda options: options["alpha"] == 0)
+widened_if("05.3", "the cross-entropy", lambda options: options.get("soft", "ce") == "ce")
+widened_if("05.4", "without a term of the labels", lambda options: options["alpha"] == 0)

@@ -538,3 +538,5 @@ def classes_in_turn(features, labels, *, ways, rng, **options):
 
 
 not_taken("06.4", "rows of one number", lambda g: np.shape(g["features"])[1] == 1)
+not_taken("06.4", "labels in int32", lambda g: g["labels"].dtype == np.int32)
+not_taken("06.4", "a label of -100", lambda g: (g["labels"] == -100).any())
