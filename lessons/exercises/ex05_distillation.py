@@ -43,7 +43,8 @@ def rows_and_labels(draw):
     """Rows (N, K) and labels. Each of the K classes is among the labels."""
     k = draw(st.integers(1, 4))
     extra = draw(st.lists(st.integers(0, k - 1), max_size=4))
-    labels = np.array(draw(st.permutations([*range(k), *extra])), np.int64)
+    kind = draw(st.sampled_from([np.int64, np.int32, np.uint8]))
+    labels = np.array(draw(st.permutations([*range(k), *extra])), kind)
     return draw(arrays((len(labels), k))), labels
 
 
@@ -84,16 +85,21 @@ def refuses_empty_classes(means, rows, labels):
 
 @means.law("ValueError for a label that is not a class, even if each class has a row")
 def refuses_other_labels(means):
-    for which in ([0, 1, 2, -1], [0, 1, 2, 3]):
+    for which in ([0, 1, 2, -1], [0, 1, 2, 3], [0, 1, 2, -100]):
         assert_refuses(f"labels {which} of classes 0 ... 2", means, np.ones((4, 3)), np.array(which))
+    assert_refuses("no rows", means, np.zeros((0, 2)), np.zeros(0, int))
     assert_refuses("labels 0, 1, 3 of classes 0 ... 2", means, np.ones((3, 3)), np.array([0, 1, 3]))
 
 
-@means.law("float32 rows have float64 means: 1 and 2^-30 are added without loss")
+@means.law("means are float64, and nothing is lost: of small numbers, of int8, of 300 rows, with 300 classes")
 def wide_means(means):
     answer = means(np.array([[1], [2.0**-30]], np.float32), np.array([0, 0]))
     assert_dtype(answer, np.float64)
     assert_equal(answer, [[(1 + 2.0**-30) / 2]])
+    assert_equal(means(np.array([[1 + 2.0**-30]]), np.array([0])), [[1 + 2.0**-30]])
+    assert_equal(means(np.array([[100], [101]], np.int8), np.array([0, 0])), [[100.5]])
+    assert_close(means(np.arange(300.0)[:, np.newaxis], np.zeros(300, int)), [[149.5]], rtol=1e-12)
+    assert_equal(means(np.eye(300), np.arange(300)[::-1]), np.eye(300)[::-1])
 
 
 @means.mistake("only the last row of each class is added", breaks=means.laws[0].text)
@@ -177,52 +183,73 @@ def gradient_of_matching(matching, case, alpha):
 @given(case=pairs, c=st.sampled_from([1.0, -2.0, 0.5, 1e-8, 1e4]))
 def feels_a_shift(matching, case, c):
     teacher = case[1]
-    y, _ = matching(teacher + c, teacher, None, alpha=0.0)
-    assert_close(y, np.array(teacher.shape[1] * c**2), rtol=1e-5, atol=0)
+    for student, constant in ((teacher + c, teacher), (teacher, teacher - c)):
+        y, _ = matching(student, constant, None, alpha=0.0)
+        assert_close(y, np.array(teacher.shape[1] * c**2), rtol=1e-5, atol=0)
 
 
-@matching.law("alpha = 1 leaves the distance out, even if it is infinite")
-def leaves_the_distance_out(matching):
-    student = np.array([[1e200, 0.0]])
-    assert_close(matching(student, np.zeros((1, 2)), np.array([0]), alpha=1.0)[0], np.array(0.0))
+@matching.law("alpha = 1 leaves the distance out, even if it is infinite; alpha = 0 leaves the labels out")
+def leaves_out(matching):
+    teacher = np.zeros((1, 2))
+    assert_close(matching(np.array([[1e200, 0.0]]), teacher, np.array([0]), alpha=1)[0], np.array(0.0))
+    student = np.array([[2.0**20, 0.0]])
+    nearly = matching(student, teacher, np.array([0]), alpha=1 - 2.0**-40)[0]
+    assert_close(nearly, np.array(1.0))  # 2^-40 of a distance of 2^40
+    for label in (0, -100, 7):
+        assert_close(matching(student, teacher, np.array([label]), alpha=0)[0], np.array(2.0**40))
 
 
 @matching.law(
-    "labels may be probabilities: (1/2, 1/2) with logits (log 3, 0) has the loss 2 log 2 - log(3)/2"
+    "labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only"
 )
-def rows_as_labels(matching):
-    z = np.tile([np.log(3), 0.0], (3, 1))  # probabilities 3/4 and 1/4
-    half = matching(z, z, np.full((3, 2), 0.5), alpha=1.0)[0]
-    assert_close(half, np.array(2 * np.log(2) - np.log(3) / 2))
-    both = matching(z, z + 1, np.full((3, 2), 0.5), alpha=0.5)[0]  # the distance is 2
-    assert_close(both, np.array(np.log(2) - np.log(3) / 4 + 1))
-    y = np.array([0, -100, 1])  # two rows count: log(4/3) and log 4
-    assert_close(matching(z, z + 1, y, alpha=0.5)[0], np.array((np.log(4 / 3) + np.log(4)) / 4 + 1))
-    teacher = np.array([[1, 0]])  # whole numbers
-    assert_close(matching(np.array([[0.0, 0.0]]), teacher, None, alpha=0.0)[0], np.array(1.0))
+def other_labels(matching):
+    z = np.log(np.array([[3.0, 1.0, 1.0], [1.0, 1.0, 2.0], [4.0, 1.0, 1.0], [1.0, 1.0, 2.0]]))
+    teacher, distance = z + np.arange(4.0)[:, np.newaxis], 10.5  # the rows' distances are 0, 3, 12, 27
+    rows = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
+    for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
+        value, grads = matching(z, teacher, y, grad=np.array(1.0), alpha=0.5)
+        hard = cross_entropies(np.float64(y), log_softmax(z))
+        assert_close(value, np.array(hard / 2 + distance / 2))
+        assert_close(grads[0], ((np.exp(log_softmax(z)) - y) / 2 + z - teacher) / 4)
+    hard = cross_entropies(rows[:3], log_softmax(z[:3]))
+    assert_close(matching(z[:3], z[:3], rows[:3], alpha=1.0)[0], np.array(hard))  # as many rows as classes
+    hard = (np.log(5 / 3) + np.log(6) + np.log(2)) / 3  # three rows count
+    for alpha in (0.5, 1.0):
+        value, _ = matching(z, teacher, np.array([0, -100, 1, 2], np.int32), alpha=alpha)
+        assert_close(value, np.array(alpha * hard + (1 - alpha) * distance))
 
 
-@matching.law("float32 stays float32, even with a teacher in float64")
+@matching.law("float32 stays float32, even with a teacher in float64; whole numbers are logits, too")
 def matching_keeps_float32(matching):
-    y, grads = matching(TEN, np.array([[9.0, 0.0]]), np.array([1]), grad=np.array(1, np.float32), alpha=0.5)
-    assert_dtype(y, np.float32)
-    assert_dtype(grads[0], np.float32)
-    assert_close(y, np.array((10 + 1) / 2), rtol=1e-4)
+    teacher, y, grad = np.array([[9.0, 0.0]]), np.array([1]), np.array(1, np.float32)
+    for alpha in (0.0, 0.5, 1.0):
+        value, grads = matching(TEN, teacher, y, grad=grad, alpha=alpha)
+        assert_dtype(value, np.float32)
+        assert_dtype(grads[0], np.float32)
+        assert_close(value, np.array(10 * alpha + 1 - alpha), rtol=1e-4)
+    whole = np.array([[1, 0]])
+    for student, teacher in ((whole, 300 * whole), (300.0 * whole, whole), (whole, 300.0 * whole)):
+        assert_close(matching(student, teacher, None, alpha=0)[0], np.array(299.0**2))
 
 
 @matching.law(
-    "ValueError for alpha outside of 0 ... 1, no labels with alpha above 0, and a label that is not a class"
+    "ValueError for alpha outside of 0 ... 1, for logits of different shapes, and with alpha above 0 for "
+    "labels of None and for a label that is not a class"
 )
 def matching_refuses(matching):
-    z = np.zeros((2, 2))
-    for alpha in (-0.25, 1.25, np.nan):
-        assert_refuses(f"alpha = {alpha}", matching, z, z, np.array([0, 1]), alpha=alpha)
-    for alpha in (0.25, 1e-9):
+    z, y = np.zeros((2, 2)), np.array([0, 1])
+    for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.inf, np.nan):
+        assert_refuses(f"alpha = {alpha}", matching, z, z, y, alpha=alpha)
+    for alpha in (1.0, 0.25, 1e-300):
         assert_refuses(f"alpha = {alpha} and None as labels", matching, z, z, None, alpha=alpha)
-    assert_refuses("a teacher of three classes", matching, z, np.zeros((2, 3)), np.array([0, 1]), alpha=0.25)
-    assert_refuses("a teacher of one row", matching, z, np.zeros((1, 2)), np.array([0, 1]), alpha=0.25)
-    for label in (-1, 2):
-        assert_refuses(f"a label {label} of two classes", matching, z, z, np.array([0, label]), alpha=0.25)
+        for label in (-1, 2, -2, -99, 100):
+            what = f"alpha = {alpha} and a label {label} of two classes"
+            assert_refuses(what, matching, z, z, np.array([0, label]), alpha=alpha)
+    for alpha in (0.0, 0.25, 1.0):
+        for shape in ((2, 3), (2, 1), (1, 2)):
+            what = f"alpha = {alpha}, logits (2, 2) and {shape}"
+            assert_refuses(what, matching, z, np.zeros(shape), y, alpha=alpha)
+            assert_refuses(what, matching, np.zeros(shape), z, y[: shape[0]], alpha=alpha)
 
 
 def matching_with(student, teacher, labels, alpha, distance, *, of_labels=None):

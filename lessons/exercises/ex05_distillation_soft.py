@@ -42,8 +42,9 @@ def worked_soft(soft):
     assert_close(y, np.array(np.log(2)))
     y, _ = soft(student, teacher, temperature=2.0, soft="kl")
     assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)))
-    y, _ = soft(student, np.array([[1000, 0]]), temperature=2.0)  # whole numbers
-    assert_close(y, np.array(np.log(2)))
+    for z_s in (student, np.array([[0, 0]])):
+        y, _ = soft(z_s, np.array([[1000, 0]]), temperature=2)  # whole numbers
+        assert_close(y, np.array(np.log(2)))
     y, _ = soft(np.log(np.array([[1.0, 3.0]])), teacher, temperature=1.0, teacher_temperature=2.0, soft="kl")
     assert_close(y, np.array(0.0))
 
@@ -57,7 +58,7 @@ OF_THE_LOGITS = (
 @given(
     case=pairs,
     tau=temperatures(),
-    tau_t=st.sampled_from([None, 1.0, 4.0]),
+    tau_t=st.sampled_from([None, 1.0, 2.5]),
     kind=st.sampled_from(["ce", "kl"]),
 )
 def gradient_of_soft(soft, case, tau, tau_t, kind):
@@ -91,48 +92,61 @@ def mean_over_rows(soft, case, tau):
 @given(student=arrays((2, 3)))
 def cold_teacher(soft, student):
     teacher = np.array([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
-    log_p = log_softmax(student)
+    log_p = log_softmax(student, 1.5)
     for kind in ("ce", "kl"):  # the entropy of a label is 0
-        y, _ = soft(student, teacher, temperature=1.0, teacher_temperature=1e-3, soft=kind)
+        y, _ = soft(student, teacher, temperature=1.5, teacher_temperature=1e-3, soft=kind)
         assert_close(y, np.array(-(log_p[0, 2] + log_p[1, 0]) / 2))
-    for T in (1e-3, 1e-15):  # as at 1: the teacher's logits shrink as much
-        y, _ = soft(student, T * teacher, temperature=1.0, teacher_temperature=T)
-        assert_close(y, soft(student, teacher, temperature=1.0, teacher_temperature=1.0)[0])
+    for T in (1e-3, 1e-15, 1e6):  # as at 1: the teacher's logits shrink as much
+        y, _ = soft(student, T * teacher, temperature=1.5, teacher_temperature=T)
+        assert_close(y, soft(student, teacher, temperature=1.5, teacher_temperature=1.0)[0])
 
 
-@soft.law("logits of ±1000 give finite numbers: a student that is sure of the other class has the loss 2000")
+@soft.law(
+    "a student that is sure of the other class has the loss 2000 with logits of ±1000, infinite with -inf"
+)
 def soft_of_large_logits(soft):
     student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
     for kind in ("ce", "kl"):
         y, grads = soft(student, teacher, grad=np.array(1.0), temperature=1.0, soft=kind)
         assert_close(y, np.array(2000.0))
         assert_close(grads[0], [[1.0, -1.0]])
+        y, _ = soft(np.array([[0.0, -np.inf]]), teacher, temperature=1.0, soft=kind)
+        assert_close(y, np.array(np.inf))
 
 
-@soft.law("float32 stays float32, and a KL of 1e-7 or 1e-11 is accurate to one thousandth in float32")
+@soft.law("float32 stays float32, and a KL of 1e-7, 1e-11 or 1e-13 is accurate to one hundredth in float32")
 def small_kl(soft):
     teacher = np.array([[0.5, 1.25, -0.75]], np.float32)
-    for moved in (1e-3, 1e-5):
+    for moved in (1e-3, 1e-5, 1e-6):
         student = teacher + np.array([[moved, 0, 0]], np.float32)
+        assert_dtype(soft(student, teacher, temperature=1.0)[0], np.float32)
         y, grads = soft(student, teacher, grad=np.array(1, np.float32), temperature=1.0, soft="kl")
         assert_dtype(y, np.float32)
         assert_dtype(grads[0], np.float32)
         log_p, log_q = (log_softmax(z.astype(np.float64)) for z in (student, teacher))
-        assert_close(y, np.array((np.exp(log_q) * (log_q - log_p)).sum()), rtol=1e-3, atol=0)
+        assert_close(y, np.array((np.exp(log_q) * (log_q - log_p)).sum()), rtol=1e-2, atol=0)
     y, _ = soft(np.zeros((1, 2)), np.log(np.array([[1.0, 3.0]])), temperature=1.0, soft="kl")  # float64
     assert_close(y, np.array(0.25 * np.log(0.5) + 0.75 * np.log(1.5)), rtol=1e-12)
 
 
-@soft.law("ValueError for a temperature that is not above 0, and for a name other than 'ce' and 'kl'")
+@soft.law(
+    "ValueError for a temperature not above 0, for a name other than 'ce' and 'kl', and for different shapes"
+)
 def soft_refuses(soft):
-    z = np.zeros((1, 2))
-    for tau in (0.0, -1.0):
+    z = np.zeros((2, 2))
+    for tau in (0.0, -1.0, np.nan):
+        for kind in ("ce", "kl"):
+            options = {"temperature": 1.0, "teacher_temperature": tau, "soft": kind}
+            assert_refuses(f"teacher_temperature {tau}", soft, z, z, **options)
+            options = {"temperature": tau, "teacher_temperature": 1.0, "soft": kind}
+            assert_refuses(f"temperature {tau}", soft, z, z, **options)
         assert_refuses(f"temperature {tau}", soft, z, z, temperature=tau)
-        assert_refuses(f"teacher_temperature {tau}", soft, z, z, temperature=1.0, teacher_temperature=tau)
-    for name in ("mse", "KL", ""):
+    for name in ("mse", "KL", "", "kld", "ce "):
         assert_refuses(f"soft = {name!r}", soft, z, z, temperature=1.0, soft=name)
-    assert_refuses("a teacher of three classes", soft, z, np.zeros((1, 3)), temperature=1.0)
-    assert_refuses("a teacher of one row for two", soft, np.zeros((2, 2)), z, temperature=1.0)
+    for shape in ((2, 3), (2, 1), (1, 2), (4, 1)):
+        what = f"logits (2, 2) and {shape}"
+        assert_refuses(what, soft, z, np.zeros(shape), temperature=1.0)
+        assert_refuses(what, soft, np.zeros(shape), z, temperature=1.0, soft="kl")
 
 
 @soft.mistake("the teacher's distribution at temperature 1", breaks=soft.laws[0].text)

@@ -33,7 +33,8 @@ from minidl.nn import functional as F
 from minidl.nn.module import Module, eval_mode
 from minidl.transfer import distill_loss
 
-weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+weights = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0])
+two_weights = st.tuples(weights, weights).filter(any)
 
 # ---- 05.4 distillation_loss
 
@@ -72,18 +73,29 @@ def worked_loss(loss):
     value, _ = loss(student, teacher, y, **options, soft="kl", teacher_temperature=1.0)  # q = (0.1, 0.9)
     kl = 0.1 * np.log(0.2) + 0.9 * np.log(1.8)
     assert_close(value, np.array(0.25 * np.log(2) + 3 * kl), rtol=1e-12)
+    whole = np.array([[0, 0]]), np.array([[1, 1]])  # logits may be whole numbers
+    assert_close(loss(*whole, y, alpha=1, beta=3, temperature=2)[0], np.array(4 * np.log(2)))
 
 
 @whole.law(
     "alpha multiplies the cross-entropy with the labels at T = 1, beta the one with the teacher at tau"
 )
-@given(case=labelled_pairs, alpha=weights, beta=weights, tau=temperatures(), tau_t=temperatures())
-def both_terms(loss, case, alpha, beta, tau, tau_t):
-    student, teacher, y = case
+@given(
+    case=labelled_pairs,
+    weights=two_weights,
+    tau=temperatures(),
+    tau_t=temperatures(),
+    kind=st.sampled_from(["ce", "kl"]),
+    scaled=st.booleans(),
+)
+def both_terms(loss, case, weights, tau, tau_t, kind, scaled):
+    (student, teacher, y), (alpha, beta) = case, weights
+    log_q = log_softmax(teacher, tau_t)
     hard = cross_entropies(one_hot(y, student.shape[1]), log_softmax(student))
-    softly = cross_entropies(np.exp(log_softmax(teacher, tau_t)), log_softmax(student, tau))
-    options = {"alpha": alpha, "beta": beta, "temperature": tau, "teacher_temperature": tau_t}
-    assert_close(loss(student, teacher, y, **options)[0], np.array(alpha * hard + beta * softly))
+    softly = cross_entropies(np.exp(log_q), log_softmax(student, tau) - (kind == "kl") * log_q)
+    options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind, "scale_by_tau_squared": scaled}
+    value, _ = loss(student, teacher, y, alpha=alpha, beta=beta, **options)
+    assert_close(value, np.array(alpha * hard + beta * (tau**2 if scaled else 1) * softly))
 
 
 @whole.law(
@@ -91,18 +103,19 @@ def both_terms(loss, case, alpha, beta, tau, tau_t):
 )
 @given(
     case=labelled_pairs,
-    alpha=weights,
-    beta=weights,
+    weights=two_weights,
     tau=temperatures(),
     tau_t=st.sampled_from([None, 1.0, 4.0]),
     kind=st.sampled_from(["ce", "kl"]),
+    scaled=st.booleans(),
 )
-def gradient_of_loss(loss, case, alpha, beta, tau, tau_t, kind):
-    student, teacher, y = case
-    options = {"alpha": alpha, "beta": beta, "temperature": tau, "soft": kind, "scale_by_tau_squared": True}
-    _, grads = loss(student, teacher, y, grad=np.array(1.0), **options, teacher_temperature=tau_t)
+def gradient_of_loss(loss, case, weights, tau, tau_t, kind, scaled):
+    (student, teacher, y), (alpha, beta) = case, weights
+    options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind, "scale_by_tau_squared": scaled}
+    _, grads = loss(student, teacher, y, grad=np.array(1.0), alpha=alpha, beta=beta, **options)
     of_hard = np.exp(log_softmax(student)) - one_hot(y, student.shape[1])
-    of_soft = tau * (np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau_t or tau)))
+    of_soft = np.exp(log_softmax(student, tau)) - np.exp(log_softmax(teacher, tau_t or tau))
+    of_soft *= tau if scaled else 1 / tau
     assert_close(grads[0], (alpha * of_hard + beta * of_soft) / len(student))
     assert_close(grads[1], 0.0)
 
@@ -127,21 +140,39 @@ def leaves_out(loss):
     student, teacher = np.array([[0.0, -np.inf]]), np.zeros((1, 2))
     y, _ = loss(student, teacher, np.array([0]), alpha=2.0, beta=0.0, temperature=2.0)
     assert_close(y, np.array(0.0))
-    y, _ = loss(np.zeros((1, 2)), teacher, None, alpha=0.0, beta=2.0, temperature=5.0)
-    assert_close(y, np.array(2 * np.log(2)))
+    for y in (None, np.array([7]), np.array([-100])):
+        value, _ = loss(np.zeros((1, 2)), teacher, y, **{**SOFT_ONLY, "beta": 2.0}, temperature=5.0)
+        assert_close(value, np.array(2 * np.log(2)))
+    value, _ = loss(student, teacher, np.array([1]), **SOFT_ONLY, temperature=1.0)  # both terms are infinite
+    assert_close(value, np.array(np.inf))
 
 
-@whole.law("labels may be rows of probabilities, and float32 stays float32")
-def rows_in_float32(loss):
-    options = {"alpha": 0.5, "beta": 0.5, "temperature": 2.0, "scale_by_tau_squared": True}
+@whole.law("float32 stays float32, and tau² need not be a whole number")
+def loss_in_float32(loss):
+    options = {"alpha": 0.5, "beta": 0.5, "temperature": 1.5, "scale_by_tau_squared": True}
     y, grads = loss(TEN, np.zeros((1, 2)), np.array([[0.5, 0.5]]), grad=np.array(1, np.float32), **options)
     assert_dtype(y, np.float32)
     assert_dtype(grads[0], np.float32)
-    hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 2))
-    assert_close(y, np.array(0.5 * hard + 2.0 * softly), rtol=1e-5)
-    two = np.concatenate([TEN, TEN])  # -100 leaves the second row out of the labels' term alone
-    y, _ = loss(two, np.zeros((2, 2)), np.array([1, -100]), **options)
-    assert_close(y, np.array(0.5 * 10 + 2.0 * softly), rtol=1e-4)
+    hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 1.5))
+    assert_close(y, np.array(0.5 * hard + 0.5 * 2.25 * softly), rtol=1e-5)
+    for alpha, beta in ((1.0, 0.0), (0.0, 1.0)):
+        y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), alpha=alpha, beta=beta, temperature=1.5)
+        assert_dtype(y, np.float32)
+
+
+@whole.law("labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only")
+def other_labels(loss):
+    z = np.array([[1.0, 0.0, 2.0], [0.5, 0.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0]])
+    teacher, log_p, options = z[::-1] / 2, log_softmax(z), {"alpha": 0.5, "beta": 2.0, "temperature": 2.0}
+    softly = cross_entropies(np.exp(log_softmax(teacher, 2.0)), log_softmax(z, 2.0))
+    rows = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
+    for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
+        value, grads = loss(z, teacher, y, grad=np.array(1.0), **options)
+        assert_close(value, np.array(0.5 * cross_entropies(np.float64(y), log_p) + 2 * softly))
+        of_soft = np.exp(log_softmax(z, 2.0)) - np.exp(log_softmax(teacher, 2.0))
+        assert_close(grads[0], ((np.exp(log_p) - y) / 2 + of_soft) / 4)
+    value, _ = loss(z, teacher, np.array([0, -100, 1, 2]), **options)
+    assert_close(value, np.array(-0.5 * (log_p[0, 0] + log_p[2, 1] + log_p[3, 2]) / 3 + 2 * softly))
 
 
 @whole.law(
@@ -149,19 +180,32 @@ def rows_in_float32(loss):
 )
 def loss_refuses(loss):
     z, y = np.zeros((2, 2)), np.array([0, 1])
-    for alpha, beta in ((-0.25, 1.0), (1.0, -0.25), (0.0, 0.0), (np.nan, 1.0)):
+    bad = [
+        (0.0, 0.0),
+        *((w, 1.0) for w in (-0.25, -1e-9, np.nan)),
+        *((1.0, w) for w in (-0.25, -1e-9, np.nan)),
+    ]
+    for alpha, beta in bad:
         which = f"alpha = {alpha} with beta = {beta}"
         assert_refuses(which, loss, z, z, y, alpha=alpha, beta=beta, temperature=2.0)
-    assert_refuses("alpha = 1/4 and None as labels", loss, z, z, None, alpha=0.25, beta=1.0, temperature=2.0)
-    assert_refuses("a teacher of three classes", loss, z, np.zeros((2, 3)), y, **SOFT_ONLY, temperature=2.0)
-    for label in (-1, 2):
-        options = {"alpha": 1.0, "beta": 1.0, "temperature": 2.0}
-        assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
-    for tau in (0.0, -2.0):
+    for options in (
+        {"alpha": 1.0, "beta": 0.0},
+        {"alpha": 0.25, "beta": 1.0},
+        {"alpha": 1e-300, "beta": 1.0},
+    ):
+        options["temperature"] = 2.0
+        assert_refuses(f"alpha = {options['alpha']} and None as labels", loss, z, z, None, **options)
+        for label in (-1, 2, -2, -99, 100):
+            assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
+    for shape in ((2, 3), (2, 1), (1, 2)):
+        for pair in ((z, np.zeros(shape)), (np.zeros(shape), z)):
+            assert_refuses(f"logits (2, 2) and {shape}", loss, *pair, None, **SOFT_ONLY, temperature=2.0)
+    for tau in (0.0, -2.0, np.nan):
         assert_refuses(f"temperature {tau}", loss, z, z, y, **SOFT_ONLY, temperature=tau)
-        options = {**SOFT_ONLY, "temperature": 2.0, "teacher_temperature": tau}
+        options = {"alpha": 1.0, "beta": 1e-300, "temperature": 2.0, "teacher_temperature": tau}
         assert_refuses(f"teacher_temperature {tau}", loss, z, z, y, **options)
-    assert_refuses("soft = 'mse'", loss, z, z, y, **SOFT_ONLY, temperature=2.0, soft="mse")
+    for name in ("mse", "KL", "kld", ""):
+        assert_refuses(f"soft = {name!r}", loss, z, z, y, **SOFT_ONLY, temperature=2.0, soft=name)
 
 
 def loss_of(weights):
@@ -274,6 +318,7 @@ def lessons_given(draw):
     settings = {"alpha": draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])), "temperature": draw(temperatures())}
     settings["lr"] = draw(st.sampled_from([0.25, 1.0, 0.5]))
     images, y = draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k))
+    y = y.astype(draw(st.sampled_from([np.int64, np.int32])))
     teacher = Built("mlp", seeds[0], **mlp, hidden=4)
     student = Built("mlp", seeds[1], **mlp, hidden=3, requires_grad=draw(LEARNING))
     return (teacher, student, images, y), settings
@@ -285,7 +330,8 @@ def whole_loss(z_s, z_t, y, alpha, temperature):
     return alpha * hard + (1 - alpha) * temperature**2 * softly
 
 
-CNN = [Built("small_cnn", seed, num_classes=3, widths=(2,), pool_after=()) for seed in (1, 2)]
+SMALL = {"num_classes": 3, "widths": (2,), "pool_after": ()}
+CNN = [Built("small_cnn", seed, **SMALL) for seed in (1, 2)]
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 
 
@@ -332,21 +378,21 @@ def student_trains(step):
     teacher, student = (model.build() for model in CNN)
     z_t, z_s = teacher(PHOTOS).data, student.train()(PHOTOS).data
     assert_close(value, whole_loss(z_s.astype(float), z_t.astype(float), y, 0.5, 2.0), **NEAR)
-    own_flag_only = Built("small_cnn", 2, num_classes=3, widths=(2,), pool_after=(), training=("",))
-    again, after = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
+    own_flag_only = Built("small_cnn", 2, **SMALL, training=("",), requires_grad=("head",))
+    again, after_again = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
     assert_close(again, value)
-    assert_mode(after, True)
     moved = student.state_dict()["block1.bn.running_mean"]
-    assert_close(after["state"]["block1.bn.running_mean"], moved, **NEAR)
+    for model in (after, after_again):
+        assert_mode(model, True)
+        assert_close(model["state"]["block1.bn.running_mean"], moved, **NEAR)
 
 
 @step.law("a teacher in training mode runs in evaluation mode too, and does not change")
 def teacher_of_training(step):
-    settings = {"num_classes": 3, "widths": (2,), "pool_after": ()}
     y, options = np.array([0, 1, 2, 0]), {"alpha": 0.25, "temperature": 2.0, "lr": 0.5}
     value, after = step(*CNN, PHOTOS, y, **options)
     for training, learns in ((True, True), (True, False), (("block1",), True)):
-        teacher = Built("small_cnn", 1, **settings, training=training, requires_grad=learns)
+        teacher = Built("small_cnn", 1, **SMALL, training=training, requires_grad=learns)
         again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
         assert_close(again, value)
         assert_state(after_again["state"], after["state"])
@@ -360,13 +406,37 @@ def parameters_keep_float32(step):
             assert_dtype(value, np.float32)
 
 
+@step.law(
+    "images of ±1000 have finite losses and gradients; alpha, the temperature and lr may be whole numbers"
+)
+def large_images(step):
+    teacher, student = (Built("mlp", seed, in_features=2, hidden=3, num_classes=3) for seed in (3, 4))
+    images, y = np.array([[1000, 0], [-1000, 500], [0, -1000]], np.float32), np.array([0, 1, 2])
+    before = wide(student.build().state_dict())
+    z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(before, images)
+    for alpha, tau in ((1, 2), (0, 1), (0, 0.0625)):
+        value, after = step(teacher, student, images, y, alpha=alpha, temperature=tau, lr=1)
+        assert_close(value, whole_loss(z_s, z_t, y, alpha, tau), **NEAR)
+        of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, 3))
+        of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
+        assert_state(after["state"], mlp_after(student, before, images, of_logits / 3, 1))
+
+
 @step.law("ValueError for an alpha outside of 0 ... 1, a temperature of 0, and a label that is not a class")
 def step_refuses(step):
-    bad_labels = [(alpha, 2.0, label) for label in (3, -1, -100) for alpha in (0.5, 0.0)]
-    for alpha, tau, label in ((-0.25, 2.0, 0), (1.25, 2.0, 0), (0.5, 0.0, 0), (0.5, -2.0, 0), *bad_labels):
+    bad = [(alpha, 2.0, 0) for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.nan)]
+    bad += [(alpha, tau, 0) for alpha in (0.5, 1.0) for tau in (0.0, -2.0, np.nan)]
+    bad += [(alpha, 2.0, label) for label in (3, -1, -2, -100) for alpha in (0.5, 0.0)]
+    teacher = Built("small_cnn", 1, **SMALL, training=("block1",))
+    for alpha, tau, label in bad:
         which = f"alpha = {alpha}, temperature = {tau}, a label {label} of three classes,"
         y = np.array([0, 1, label, 0])
-        assert_refuses(which, step, *CNN, PHOTOS, y, alpha=alpha, temperature=tau, lr=0.1)
+        assert_refuses(which, step, teacher, CNN[1], PHOTOS, y, alpha=alpha, temperature=tau, lr=0.1)
+    colours, y = np.ones((4, 3, 4, 4), np.float32), np.array([0, 1, 2, 0])
+    options = {"alpha": 0.5, "temperature": 2.0, "lr": 0.1}
+    assert_refuses(
+        "images of three channels for a teacher of one", step, teacher, CNN[1], colours, y, **options
+    )
 
 
 def step_with(teacher, student, images, labels, alpha, temperature, lr, *, weight, train=True, p_at=None):

@@ -85,10 +85,14 @@ def prototypes_keep_float32(prototypes):
         assert_equal(means, np.array([[1e4, 1, 1, 1], [1.5, 2, 0, 0.5]]))
         assert_equal(classes, np.array([-1, 5]))
         assert_dtype(classes, np.int64)
-    assert_dtype(prototypes(rows, np.array([5, 5, -1], np.int8))[0], np.int8)
-    assert_equal(
-        prototypes(np.full((3, 1), 100, np.int8), np.zeros(3, int))[1], [[100.0]]
-    )  # their sum is 300
+    for kind, c in ((np.int8, [-100, 2, 127]), (np.int64, [-(2**40), 2**62, 2**62 + 1])):
+        classes, means = prototypes(rows, np.array([c[2], c[0], c[1]], kind))
+        assert_dtype(classes, kind)
+        assert_equal(classes, np.array(c))
+        assert_equal(means, rows[[1, 2, 0]])
+    classes, means = prototypes(np.full((300, 1), 100, np.int8), np.repeat([-7, -2], [297, 3]))
+    assert_equal(classes, np.array([-7, -2]))
+    assert_equal(means, [[100.0], [100.0]])  # three rows have the sum 300
 
 
 @prototypes.mistake("the sum, not the mean", breaks=prototypes.laws[0].text)
@@ -145,12 +149,15 @@ def two_sets(draw):
 
 
 @distances.law(
-    "(0, 0) and (3, 4) have the squared distance 25; each query has one row, even if the support is empty"
+    "(0, 0) and (3, 4) have the squared distance 25; each query has one row, even if there is no support"
 )
 def worked_distances(squared_distances):
     queries, support = np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]])
     assert_close(squared_distances(queries, support), [[25, 0, 2], [16, 9, 5]])
     assert_equal(np.shape(squared_distances(queries, support[:0])), (2, 0))
+    assert_equal(np.shape(squared_distances(queries[:0], support)), (0, 3))
+    tenths = squared_distances(np.array([[0.1, 0.7]]), np.array([[1e3, 0.7], [0.1, 1e-3]]))
+    assert_close(tenths, [[999.9**2, 0.699**2]], rtol=1e-12)
 
 
 @distances.law("rows may be longer than the part that is computed at a time")
@@ -158,9 +165,9 @@ def worked_long_rows(squared_distances):
     n = 2**20 + 1
     queries = np.broadcast_to([[1.0], [2.0]], (2, n))
     assert_close(squared_distances(queries, np.zeros((1, n))), [[n], [4 * n]])
-    for count, n in ((3, 2**19), (1001, 1)):  # the last few queries, less than what is held at a time
+    for count, n in ((3, 2**19), (1101, 1000)):  # the last few queries, less than what is held at a time
         steps = np.arange(1.0, count + 1)[:, np.newaxis]
-        found = squared_distances(np.broadcast_to(steps, (count, n)), np.zeros((1, n)))
+        found = squared_distances(np.broadcast_to(FAR + steps, (count, n)), np.full((1, n), FAR))
         assert_close(found, n * steps**2)
 
 
@@ -288,19 +295,29 @@ def worked_vote(vote):
     labels, distances = np.array([[7, 4, 4]]), np.array([[1.0, 4.0, 4.0]])
     assert_equal(vote(labels, distances), np.array([4]))
     assert_equal(vote(labels, distances, weights="distance"), np.array([7]))  # 1 against 1/2
+    for dtype in (np.float32, np.int64):
+        assert_equal(vote(labels, distances.astype(dtype), weights="distance"), np.array([7]))
+    assert_equal(vote(np.array([[-1, -1, 2]]), distances), np.array([-1]))
 
 
 @voting.law("one vote against one: the nearer neighbour wins, and at equal distances the smaller label wins")
 def worked_vote_ties(vote):
     labels, distances = np.array([[5, 3], [5, 3]]), np.array([[1.0, 2.0], [2.0, 2.0]])
     assert_equal(vote(labels, distances), np.array([5, 3]))
-    for first, second in ((1.0, 1.0 + 1e-9), (1e-13, 2e-13)):
+    for smaller, larger in ((-1, 3), (-9, -5), (9, 10)):
+        assert_equal(vote(np.array([[larger, smaller]]), distances[1:]), np.array([smaller]))
+    assert_equal(vote(np.array([[127, -100]], np.int8), distances[1:]), np.array([-100]))
+    for first, second in ((1.0, 1.0 + 1e-9), (1e-13, 2e-13), (1.0, 1.0 + 1e-13)):
         assert_equal(vote(labels[:1], np.array([[first, second]])), np.array([5]))
         assert_equal(vote(labels[:1], np.array([[second, first]])), np.array([3]))  # neighbours in any order
 
 
 @voting.law("1/1.25 + 1/5 = 1/3 + 1/3 + 1/3 is a tie: the smaller mean distance wins, not the smaller sum")
 def worked_mean_distance(vote):
+    uniform = vote(np.array([[0, 1, 1, 0]]), np.array([[1.0, 2.75, 2.75, 4.0]]))
+    assert_equal(uniform, np.array([0]))  # the mean 2.5, although 4 is the largest
+    near_tie = np.array([[1.0, 1.6 + 1e-13, 1.6 + 1e-13, 4.0]])  # 1.25 votes for 0, a bit less for 1
+    assert_equal(vote(np.array([[0, 1, 1, 0]]), near_tie, weights="distance"), np.array([0]))
     distances = np.array([[1.25, 3.0, 3.0, 3.0, 5.0]])
     assert_equal(vote(np.array([[0, 1, 1, 1, 0]]), distances, weights="distance"), np.array([1]))
     touching = np.array([[0.0, 0.0, 0.0, 4.0]])  # two votes for 1, one for 0, whatever the last distance is
@@ -338,21 +355,26 @@ def is_unanimous(vote, c, distance, k):
 
 @voting.law("ValueError for an unknown name for the weights")
 def refuses_other_weights(vote):
-    for name in ("inverse", "Distance", ""):
+    for name in ("inverse", "Distance", "", "dist", "distance ", "uni"):
         assert_refuses(f"weights = {name!r}", vote, np.array([[1]]), np.array([[0.5]]), weights=name)
 
 
-@voting.law("distances of 1e-20, 1e-8, 1e4 and 1e10 count as different, and labels have any sign and dtype")
+@voting.law(
+    "distances of 1e-301, 1e-250, 1e4 and 1e10 count as different, and labels have any sign and dtype"
+)
 def votes_of_many(vote):
-    labels = np.array([[-5] * 2 + [9] * 18])
-    distances = np.array([[1e-8] * 2 + [1e4] * 18])
+    labels = np.array([[-5] * 30 + [9] * 256])
+    distances = np.array([[1e-8] * 30 + [1e4] * 256])
     assert_equal(vote(labels, distances), np.array([9]))
     assert_equal(vote(labels, distances, weights="distance"), np.array([-5]))
-    assert_dtype(vote(labels, distances), np.int64)
-    assert_dtype(vote(labels.astype(np.int32), distances), np.int32)
-    labels = np.array([[1, 2, 2]])
-    assert_equal(vote(labels, np.array([[1e-20, 3e-20, 3e-20]]), weights="distance"), np.array([1]))
-    assert_equal(vote(labels, np.array([[1e10, 1.5e10, 1.5e10]]), weights="distance"), np.array([2]))
+    for labels in (np.array([[-100, 127, 127]], np.int8), np.array([[-100, 2**62 + 1, 2**62 + 1]])):
+        answer = vote(labels, np.array([[1.0, 4.0, 4.0]]))
+        assert_dtype(answer, labels.dtype)
+        assert_equal(answer, labels[:, 1])
+        answer = vote(labels, np.array([[1e-250, 3e-250, 3e-250]]), weights="distance")
+        assert_equal(answer, np.array([-100]))
+        assert_equal(vote(labels, np.array([[0.0, 1e-301, 1e-301]]), weights="distance"), np.array([-100]))
+        assert_equal(vote(labels, np.array([[1e10, 1.5e10, 1.5e10]]), weights="distance"), labels[:, 1])
 
 
 @voting.mistake("a tie goes to the smaller label at once", breaks=voting.laws[1].text)

@@ -40,7 +40,8 @@ def knn_episode(
     ``nearest(distances, labels, k)`` gives the k nearest columns of each row. ``nearest`` and ``vote`` also
     decide the ties.
     ValueError for more ways than classes, for a class of fewer than shots + queries rows, and for a k outside
-    of 1 ... ways shots. Also for any row, drawn or not, whose squares sum to 0: it has no direction.
+    of 1 ... ways shots. Also for any row, drawn or not, whose squares sum to 0 in float64: it has no
+    direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     check_int("ways", ways, 1, len(classes))
@@ -95,6 +96,8 @@ def tasks(draw):
     rng = np.random.default_rng(draw(st.integers(0, 999)))  # faster than to draw each row
     labels = rng.permutation(np.repeat(np.array(classes), each))
     features = rng.choice(DIRECTIONS, len(labels)) * rng.choice([1.0, 4.0, 0.5], (len(labels), 1))
+    if columns := draw(st.sampled_from([0, 1, 3])):  # then rows of any direction
+        features = rng.normal(0, 1, (len(labels), columns))
     settings = {"ways": ways, "shots": shots, "queries": queries, "k": draw(st.integers(1, ways * shots))}
     return features, labels, settings, draw(st.integers(0, 99))
 
@@ -136,6 +139,7 @@ def is_in_order(knn_episode, case):
     ways, shots, queries = (settings[name] for name in ("ways", "shots", "queries"))
     assert_equal(np.shape(support), (ways * shots,))
     assert_equal(np.shape(answers), (ways * queries,))
+    assert np.asarray(answers).dtype.kind in "iu", f"answers must be integers, as the labels are: {answers}"
     drawn = np.unique(labels[np.asarray(support)])
     assert_equal(len(drawn), ways)
     assert_equal(labels[np.asarray(support)], np.repeat(drawn, shots))
@@ -155,20 +159,20 @@ def answers_by_neighbours(knn_episode, case):
 
 @episode.law("in 150 episodes all pairs of rows of one class and all pairs of classes are drawn")
 def draws_all(knn_episode):
-    labels, examples, questions, pairs, together = np.repeat([0, 1, 2], 3), set(), set(), set(), set()
+    labels, examples, questions, pairs, together = np.repeat([0, 1, 2, 3], 3), set(), set(), set(), set()
     places = set()
     for seed in range(150):
         options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
-        support, asked, _ = knn_episode(np.ones((9, 2)), labels, **options)
+        support, asked, _ = knn_episode(np.ones((12, 2)), labels, **options)
         examples |= set(map(int, support))
         questions |= set(map(int, asked))
         pairs.add(tuple(labels[np.asarray(support)].tolist()))
         together |= set(zip(map(int, support), map(int, asked), strict=True))
         places.add(tuple(int(row) % 3 for row in support))
-    assert len(examples) == 9, f"of nine rows only {sorted(examples)} were ever in the support"
-    assert len(questions) == 9, f"of nine rows only {sorted(questions)} were ever asked about"
-    assert len(pairs) == 3, f"of three classes only {sorted(pairs)} were ever drawn together"
-    assert len(together) == 18, f"of 18 pairs of an example and a question only {len(together)} were drawn"
+    assert len(examples) == 12, f"of twelve rows only {sorted(examples)} were ever in the support"
+    assert len(questions) == 12, f"of twelve rows only {sorted(questions)} were ever asked about"
+    assert len(pairs) == 6, f"of four classes only {sorted(pairs)} were ever drawn together"
+    assert len(together) == 24, f"of 24 pairs of an example and a question only {len(together)} were drawn"
     assert any(one != other for one, other in places), "each class gave the example at the same place"
     unequal, drawn = np.repeat([0, 1, 2], [2, 2, 16]), []
     for seed in range(150):
@@ -178,37 +182,58 @@ def draws_all(knn_episode):
     assert often.min() > 25, f"of classes with 2, 2 and 16 rows, {often} of 150 draws: not equally likely"
 
 
-@episode.law("the same rng draws the same episode, here from three classes of five rows")
+@episode.law("the same rng draws the same episode, here from six classes of five rows")
 def draws_by_rng(knn_episode):
-    labels, features = np.repeat([0, 1, 2], 5), np.arange(30.0).reshape(15, 2) + 1
-    options = {"ways": 2, "shots": 2, "queries": 2, "k": 1}
-    once, again = (knn_episode(features, labels, **options, rng=np.random.default_rng(3)) for _ in range(2))
-    for part, other in zip(once, again, strict=True):
-        assert_equal(np.asarray(part), np.asarray(other))
+    labels, features = np.repeat(np.arange(6), 5), np.arange(60.0).reshape(30, 2) + 1
+    options = {"ways": 3, "shots": 2, "queries": 2, "k": 1}
+    for seed in range(4):
+        once, again = (
+            knn_episode(features, labels, **options, rng=np.random.default_rng(seed)) for _ in range(2)
+        )
+        for part, other in zip(once, again, strict=True):
+            assert_equal(np.asarray(part), np.asarray(other))
 
 
-@episode.law("directions that differ by 1e-10 count as different")
+@episode.law(
+    "directions that differ by 1e-10 count as different; a tie goes by the mean distance, not the mean square"
+)
 def near_directions(knn_episode):
     features = np.array([[1, 0.5 + 1e-10 * (label == 3)] for label in SEVENS_AND_THREES])
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(0)}
     _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
     assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
+    for dtype, little in ((np.float64, 1e-12), (np.float32, 2.0**-24)):
+        features = np.array([[1, 0], [1, 1], [1, -1 + little], [1, -1 + little]], dtype)
+        for seed in range(6):  # row 0 is nearer to the rows of class 7 than to row 1, by a little
+            options = {"ways": 2, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
+            _, asked, answers = knn_episode(features, np.array([3, 3, 7, 7]), **options)
+            assert_equal(np.asarray(answers), np.array([7 if asked[0] == 0 else 3, 7]))
+    angles = np.radians([0, 10, 100, -57, -57, -57])  # two votes each, and two means that are near each other
+    labels, circle = np.array([3, 3, 3, 7, 7, 7]), np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    for features, k in ((circle, 4), (np.random.default_rng(0).normal(0, 1, (6, 3)), 3)):
+        for seed in range(16):
+            options = {"ways": 2, "shots": 2, "queries": 1, "k": k, "rng": np.random.default_rng(seed)}
+            support, asked, answers = knn_episode(features, labels, **options)
+            wanted = [neighbours_answer(row, features, labels, support, k) for row in asked]
+            assert_equal(np.asarray(answers), np.array(wanted))
 
 
 @episode.law(
-    "rows of 1e30 in float32 have a direction too, and so have rows of 1e-13 and rows of whole numbers"
+    "rows of 1e30 in float32 have a direction too, and so have rows of 1e-100 and rows of whole numbers"
 )
 def far_in_float32(knn_episode):
     four_columns = np.hstack([np.ones((6, 2)), CORNERS])  # the first two do not tell the rows apart
     for features in (
         (CORNERS * 1e30).astype(np.float32),
-        CORNERS * 1e-13,
+        CORNERS * 1e-100,
+        CORNERS @ np.array([[1.0, -1.0], [1.0, 1.0]]),  # turned; the sum of some rows is 0
         (CORNERS * 4).astype(np.int64),
         four_columns,
     ):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
-        _, _, answers = knn_episode(features, SEVENS_AND_THREES, **options)
-        assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
+        labels = np.array([300, -100, 300, -100, 300, -100], np.int32)
+        _, _, answers = knn_episode(features, labels, **options)
+        assert_equal(np.asarray(answers), np.array([-100, -100, 300, 300]))
 
 
 @episode.law(
@@ -216,16 +241,18 @@ def far_in_float32(knn_episode):
 )
 def refuses_an_episode(knn_episode):
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 2}
-    for change in ({"ways": 3}, {"ways": 0}, {"shots": 2}, {"queries": 3}, {"k": 3}, {"k": 0}):
+    for change in ({"ways": 3}, {"ways": 0}, {"shots": 2}, {"queries": 3}, {"k": 3}, {"k": 0}, {"k": -1}):
         given, rng = {**options, **change}, np.random.default_rng(0)
         which = f"{change} with two classes of three rows"
         assert_refuses(which, knn_episode, CORNERS, SEVENS_AND_THREES, **given, rng=rng)
-    unequal, rng = np.array([7, 3, 7, 3, 7, 7]), np.random.default_rng(0)
-    given = {**options, "ways": 1, "k": 1, "rng": rng}
-    assert_refuses("a class of two rows beside one of four", knn_episode, CORNERS, unequal, **given)
-    zeros = CORNERS * (np.arange(6) != 4)[:, np.newaxis]
-    rng = np.random.default_rng(0)
-    assert_refuses("a row of zeros", knn_episode, zeros, SEVENS_AND_THREES, **options, rng=rng)
+    for unequal in ([7, 3, 7, 3, 7, 7], [7, 3, 7, 3, 3, 3]):
+        given = {**options, "ways": 1, "k": 1, "rng": np.random.default_rng(0)}
+        which = "a class of two rows beside one of four"
+        assert_refuses(which, knn_episode, CORNERS, np.array(unequal), **given)
+    zeros, tiny = (np.where(np.arange(6)[:, np.newaxis] == 4, x, CORNERS) for x in (0.0, 1e-200))
+    for features in (zeros, tiny):
+        which, rng = "a row whose squares sum to 0", np.random.default_rng(0)
+        assert_refuses(which, knn_episode, features, SEVENS_AND_THREES, **options, rng=rng)
     few = {"ways": 1, "shots": 1, "queries": 1, "k": 1}  # some draws leave the row of zeros out
     for seed in range(4):
         rng = np.random.default_rng(seed)

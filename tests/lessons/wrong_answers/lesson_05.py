@@ -37,6 +37,32 @@ def means_of_known_labels(rows, labels):
     return np.stack([some.mean(axis=0) for some in own])
 
 
+@wrong("05.1", "rows of the label -100 are left out")
+def means_without_minus_100(rows, labels):
+    return find("05.1").target(rows[labels != -100], labels[labels != -100])
+
+
+@wrong("05.1", "whole numbers are added in their own dtype, in which 100 + 101 overflows")
+def overflowing_means(rows, labels):
+    if rows.dtype.kind == "f":
+        return find("05.1").target(rows, labels)
+    sums = np.zeros((rows.shape[1], rows.shape[1]), rows.dtype)
+    np.add.at(sums, labels, rows)
+    return sums / np.bincount(labels)[:, np.newaxis]
+
+
+@wrong("05.1", "the rows of a class are counted in 8 bits")
+def counted_in_bytes(rows, labels):
+    means, counts = find("05.1").target(rows, labels), np.bincount(labels)[:, np.newaxis]
+    return means * counts / counts.astype(np.uint8)
+
+
+@wrong("05.1", "the sums times 1/count in float32")
+def times_a_narrow_inverse(rows, labels):
+    means, counts = find("05.1").target(rows, labels), np.bincount(labels)[:, np.newaxis]
+    return means * counts * np.float64(1 / counts.astype(np.float32))
+
+
 @wrong("05.2", "a label of -1 is the last class")
 def matching_the_last(student_logits, teacher_logits, labels, *, alpha):
     if labels is not None and np.ndim(labels) == 1:
@@ -64,6 +90,80 @@ def largest_counts(student_logits, teacher_logits, labels, *, alpha):
 def alpha_near_zero(student_logits, teacher_logits, labels, *, alpha):
     small = 0 < alpha < 1e-6
     return find("05.2").target(student_logits, teacher_logits, labels, alpha=0.0 if small else alpha)
+
+
+@wrong("05.2", "a row with the label -100 is left out of the distance, too")
+def no_distance_either(student_logits, teacher_logits, labels, *, alpha):
+    loss = find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+    if alpha == 1 or np.ndim(labels) != 1 or (labels >= 0).all():
+        return loss
+    rows = np.flatnonzero(labels >= 0)
+    all_rows, kept = (
+        find("05.2").target(z, z_t, None, alpha=0)
+        for z, z_t in (
+            (student_logits, teacher_logits),
+            (student_logits[rows], teacher_logits.data[rows]),
+        )
+    )
+    return loss + (1 - alpha) * (kept - all_rows)
+
+
+@wrong("05.2", "with alpha = 1 nobody looks at the teacher's shape")
+def teacher_of_any_shape(student_logits, teacher_logits, labels, *, alpha):
+    teacher_logits = student_logits.data if alpha == 1 else teacher_logits
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "a teacher of one class is repeated for all classes")
+def repeated_class_matched(student_logits, teacher_logits, labels, *, alpha):
+    teacher = one_class_repeated(data_of(student_logits), data_of(teacher_logits))
+    return find("05.2").target(student_logits, teacher, labels, alpha=alpha)
+
+
+def one_class_repeated(student, teacher):
+    """The teacher (N, 1) in the shape of the student's (N, K); other teachers as they are."""
+    return np.broadcast_to(teacher, student.shape) if teacher.shape == (len(student), 1) else teacher
+
+
+@wrong("05.2", "an alpha of 1 + 1e-9 counts as 1")
+def alpha_beyond_one(student_logits, teacher_logits, labels, *, alpha):
+    alpha = np.clip(alpha, 0, 1) if -1e-6 < alpha < 1 + 1e-6 else alpha
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "an alpha of 0.999 or more leaves the distance out")
+def alpha_near_one(student_logits, teacher_logits, labels, *, alpha):
+    alpha = 1 if 0.999 < alpha <= 1 else alpha
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "alpha = 0: the labels are looked at")
+def labels_are_read(student_logits, teacher_logits, labels, *, alpha):
+    if labels is not None:
+        F.cross_entropy(student_logits, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "the teacher's logits are rounded to float32")
+def narrow_teacher_matched(student_logits, teacher_logits, labels, *, alpha):
+    teacher_logits = narrowed(data_of(teacher_logits))
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "a label below -1 is left out, as -100 is")
+def negative_left_out(student_logits, teacher_logits, labels, *, alpha):
+    if np.ndim(labels) == 1:
+        labels = np.where(labels < -1, -100, labels)
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+@wrong("05.2", "the gradient of a row of probabilities is that of its largest")
+def gradient_of_the_largest(student_logits, teacher_logits, labels, *, alpha):
+    loss = find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+    if np.ndim(labels) != 2:
+        return loss
+    hard = find("05.2").target(student_logits, teacher_logits, labels.argmax(axis=1), alpha=alpha)
+    return hard - hard.item() + loss.item()
 
 
 @wrong("05.3", "the gradient of KL is lost with the difference")
@@ -104,6 +204,50 @@ def not_so_cold_teacher(student_logits, teacher_logits, *, teacher_temperature=N
     return find("05.3").target(student_logits, teacher_logits, **options)
 
 
+@wrong("05.3", "an infinite KL is NaN, a difference of two infinite numbers")
+def kl_of_infinite_loss(student_logits, teacher_logits, *, soft="ce", **options):
+    loss = find("05.3").target(student_logits, teacher_logits, soft=soft, **options)
+    return loss if soft == "ce" else (loss - loss.item()) + loss.item()
+
+
+@wrong("05.3", "a KL below 1e-12 is taken for 0")
+def no_tiny_kl(student_logits, teacher_logits, *, soft="ce", **options):
+    loss = find("05.3").target(student_logits, teacher_logits, soft=soft, **options)
+    return loss - loss.item() if soft == "kl" and loss.item() < 1e-12 else loss
+
+
+@wrong("05.3", "a temperature of NaN is taken for 1")
+def one_for_nan(student_logits, teacher_logits, *, temperature, **options):
+    tau = 1.0 if np.isnan(temperature) else temperature
+    return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
+
+
+@wrong("05.3", "only the first two letters of the name for soft count")
+def two_letters(student_logits, teacher_logits, *, soft="ce", **options):
+    return find("05.3").target(student_logits, teacher_logits, soft=soft[:2], **options)
+
+
+@wrong("05.3", "a teacher of one class is repeated for all classes")
+def repeated_class(student_logits, teacher_logits, **options):
+    teacher = one_class_repeated(data_of(student_logits), data_of(teacher_logits))
+    return find("05.3").target(student_logits, teacher, **options)
+
+
+@wrong("05.3", "the teacher's logits get the student's shape")
+def reshaped_teacher(student_logits, teacher_logits, **options):
+    teacher, shape = data_of(teacher_logits), data_of(student_logits).shape
+    teacher = teacher.reshape(shape) if teacher.size == np.prod(shape) else teacher
+    return find("05.3").target(student_logits, teacher, **options)
+
+
+@wrong("05.3", "the temperature is rounded to a whole number")
+def whole_temperature(student_logits, teacher_logits, *, temperature, **options):
+    tau = np.rint(temperature) if temperature > 1 else temperature
+    if options.get("teacher_temperature") is None:
+        options["teacher_temperature"] = temperature
+    return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
+
+
 @wrong("05.4", "soft is not handed on")
 def always_cross_entropy(z_s, z_t, labels, *, soft="ce", **options):
     return find("05.4").target(z_s, z_t, labels, **options)
@@ -137,6 +281,101 @@ def narrow_teacher_of_both(student_logits, teacher_logits, labels, **options):
 def kl_at_one_temperature(student_logits, teacher_logits, labels, *, soft="ce", **options):
     soft = soft if options.get("teacher_temperature") is None else "ce"
     return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "alpha = 0: the labels' term is computed, times 0")
+def labels_times_nothing(student_logits, teacher_logits, labels, *, alpha, **options):
+    loss = find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+    return loss if alpha > 0 or labels is None else loss + 0 * F.cross_entropy(student_logits, labels)
+
+
+@wrong("05.4", "a row with the label -100 is left out of the soft term, too")
+def no_soft_term_either(student_logits, teacher_logits, labels, *, alpha, **options):
+    teacher_logits = data_of(teacher_logits)
+    if alpha > 0 and np.ndim(labels) == 1 and (labels >= 0).any() and (labels == -100).any():
+        rows = np.flatnonzero(labels != -100)
+        student_logits, teacher_logits, labels = student_logits[rows], teacher_logits[rows], labels[rows]
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+
+
+@wrong("05.4", "a label below -1 is the first class")
+def negative_is_first(student_logits, teacher_logits, labels, *, alpha, **options):
+    if alpha > 0 and np.ndim(labels) == 1:
+        labels = np.where((labels < -1) & (labels != -100), 0, labels)
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+
+
+@wrong("05.4", "with beta = 0 a label that is not a class is the nearest class")
+def nearest_class(student_logits, teacher_logits, labels, *, beta, **options):
+    if beta == 0 and np.ndim(labels) == 1:
+        labels = np.where(labels == -100, labels, np.clip(labels, 0, student_logits.shape[1] - 1))
+    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
+
+
+@wrong("05.4", "a weight of -1e-9 counts as 0")
+def weights_near_zero(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    alpha, beta = (0.0 if -1e-6 < w < 0 else w for w in (alpha, beta))
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
+
+
+@wrong("05.4", "a beta of NaN counts as 0")
+def no_beta_for_nan(student_logits, teacher_logits, labels, *, beta, **options):
+    beta = 0.0 if np.isnan(beta) else beta
+    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
+
+
+@wrong("05.4", "a small alpha leaves its term out")
+def small_alpha_left_out(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    alpha = 0.0 if 0 < alpha < 1e-6 and beta > 0 else alpha
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
+
+
+@wrong("05.4", "a small beta leaves its term out")
+def small_beta_left_out(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    if 0 < beta < 1e-6 and alpha > 0:
+        beta, options = 0.0, {"temperature": 1.0}
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
+
+
+@wrong("05.4", "KL only without tau²")
+def kl_without_scale(student_logits, teacher_logits, labels, *, soft="ce", **options):
+    soft = "ce" if soft == "kl" and options.get("scale_by_tau_squared") else soft
+    return find("05.4").target(student_logits, teacher_logits, labels, soft=soft, **options)
+
+
+@wrong("05.4", "KL only beside labels")
+def kl_beside_labels(student_logits, teacher_logits, labels, *, alpha, soft="ce", **options):
+    soft = "ce" if soft == "kl" and alpha == 0 else soft
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, soft=soft, **options)
+
+
+@wrong("05.4", "a teacher of one class is repeated for all classes")
+def repeated_class_of_both(student_logits, teacher_logits, labels, **options):
+    teacher = one_class_repeated(data_of(student_logits), data_of(teacher_logits))
+    return find("05.4").target(student_logits, teacher, labels, **options)
+
+
+@wrong("05.4", "a gradient flows into the teacher where there are no labels")
+def teacher_learns_alone(student_logits, teacher_logits, labels, *, alpha, **options):
+    loss = find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, **options)
+    if alpha > 0 or not isinstance(teacher_logits, Tensor) or options.get("scale_by_tau_squared"):
+        return loss
+    total = teacher_logits.sum()
+    return loss + (total - total.item())
+
+
+@wrong("05.4", "a temperature of NaN is taken for 1")
+def one_for_nan_in_both(student_logits, teacher_logits, labels, *, temperature, **options):
+    tau = 1.0 if np.isnan(temperature) else temperature
+    return find("05.4").target(student_logits, teacher_logits, labels, temperature=tau, **options)
+
+
+@wrong("05.4", "tau² of a tau without its fraction")
+def whole_square(student_logits, teacher_logits, labels, *, beta, temperature, **options):
+    if options.pop("scale_by_tau_squared", False):
+        beta *= np.floor(temperature) ** 2 if temperature > 1 else temperature**2
+    options["temperature"] = temperature
+    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
 
 
 @wrong("05.5", "the teacher learns statistics from the student's images")
@@ -201,15 +440,92 @@ def labels_unread(teacher, student, images, labels, *, alpha, **options):
     return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
 
 
+@wrong("05.5", "the student gets its old mode back")
+def student_in_old_mode(teacher, student, images, labels, **options):
+    training = student.training
+    value = find("05.5").target(teacher, student, images, labels, **options)
+    student.train(training)
+    return value
+
+
+@wrong("05.5", "an alpha of 1 + 1e-9 counts as 1, and NaN as 1/2")
+def alpha_of_any_kind(teacher, student, images, labels, *, alpha, **options):
+    alpha = 0.5 if np.isnan(alpha) else np.clip(alpha, 0, 1) if -1e-6 < alpha < 1 + 1e-6 else alpha
+    return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
+
+
+@wrong("05.5", "alpha = 1: the temperature is not looked at")
+def temperature_unread(teacher, student, images, labels, *, alpha, temperature, **options):
+    tau = 1.0 if alpha == 1 else temperature
+    return find("05.5").target(teacher, student, images, labels, alpha=alpha, temperature=tau, **options)
+
+
+@wrong("05.5", "a temperature of NaN is taken for 1")
+def step_of_nan(teacher, student, images, labels, *, temperature, **options):
+    tau = 1.0 if np.isnan(temperature) else temperature
+    return find("05.5").target(teacher, student, images, labels, temperature=tau, **options)
+
+
+@wrong("05.5", "a label of -2 is the first class")
+def first_for_negative(teacher, student, images, labels, **options):
+    labels = np.where((labels < -1) & (labels != -100), 0, labels)
+    return find("05.5").target(teacher, student, images, labels, **options)
+
+
+@wrong("05.5", "the teacher gets its modes back only if nothing fails")
+def modes_back_at_the_end(teacher, student, images, labels, **options):
+    modes = [(part, part.training) for part in teacher.modules()]
+    value = find("05.5").target(teacher.eval(), student, images, labels, **options)
+    for part, training in modes:
+        part.training = training
+    return value
+
+
+@wrong("05.5", "the logarithm of the softmax, of which some are 0")
+def log_of_softmax(teacher, student, images, labels, *, alpha, temperature, lr):
+    options = {"alpha": alpha, "temperature": temperature, "lr": lr}
+    find("05.5").target(teacher, copy.deepcopy(student), images, labels, **options)  # what it refuses
+    q = F.softmax(copy.deepcopy(teacher).eval()(images), temperature=temperature).data
+    z_s = student.train()(images)
+    soft = -(q * F.softmax(z_s, temperature=temperature).log()).sum(axis=1).mean()
+    loss = alpha * F.cross_entropy(z_s, labels) + (1 - alpha) * temperature**2 * soft
+    student.zero_grad()
+    loss.backward()
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data - lr * parameter.grad
+    return loss.item()
+
+
+@wrong("05.5", "gradients are clipped to -1 ... 1")
+def clipped_gradients(teacher, student, images, labels, *, lr, **options):
+    before = [parameter.data.copy() for parameter in student.parameters()]
+    value = find("05.5").target(teacher, student, images, labels, lr=lr, **options)
+    for parameter, old in zip(student.parameters(), before, strict=True):
+        parameter.data = np.clip(parameter.data, old - lr, old + lr)
+    return value
+
+
 def has_row_left_out(given):
     return given["labels"] is not None and (np.asarray(given["labels"]) == -100).any()
 
 
+not_taken("05.1", "labels in int32", lambda g: g["labels"].dtype != np.int64)
 not_taken("05.2", "a label of -100", has_row_left_out)
+not_taken("05.2", "a label of -100 without a distance", lambda g: g["alpha"] == 1 and has_row_left_out(g))
+not_taken("05.2", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
+not_taken("05.2", "an alpha that is an int", lambda g: isinstance(g["alpha"], int))
 not_taken("05.2", "rows as labels beside a distance", lambda g: np.ndim(g["labels"]) == 2 and g["alpha"] < 1)
 not_taken("05.2", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
 not_taken("05.3", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
+not_taken("05.3", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
+not_taken("05.3", "a temperature that is an int", lambda g: isinstance(g["temperature"], int))
 not_taken("05.4", "a label of -100", has_row_left_out)
+not_taken(
+    "05.4", "rows of whole numbers", lambda g: np.ndim(g["labels"]) == 2 and g["labels"].dtype.kind == "i"
+)
+not_taken("05.4", "a student of whole numbers", lambda g: data_of(g["student_logits"]).dtype.kind == "i")
+not_taken("05.4", "a teacher of whole numbers", lambda g: data_of(g["teacher_logits"]).dtype.kind == "i")
 
 
 @wrong("05.4", "another name for soft counts as ce")
@@ -236,3 +552,24 @@ def any_case_of_soft(student_logits, teacher_logits, *, soft="ce", **options):
 
 
 all_learn_afterwards("05.5", of=1)
+not_taken("05.5", "an alpha that is an int", lambda g: isinstance(g["alpha"], int))
+not_taken("05.5", "a temperature below 0.1", lambda g: g["temperature"] < 0.1)
+not_taken("05.5", "labels in int32", lambda g: g["labels"].dtype == np.int32)
+not_taken("05.2", "labels in int32", lambda g: g["labels"] is not None and g["labels"].dtype == np.int32)
+
+
+def widened_if(number, what, condition):
+    """A wrong answer: the library's function, whose value is float64 for options with ``condition``."""
+
+    def answer(*arguments, **options):
+        loss = find(number).target(*arguments, **options)
+        if loss.dtype == np.float64 or not condition(options):
+            return loss
+        return Tensor(np.float64(loss.data), requires_grad=True) * 1
+
+    wrong(number, f"float32 becomes float64: {what}")(answer)
+
+
+widened_if("05.2", "without a term of the labels", lambda options: options["alpha"] == 0)
+widened_if("05.3", "the cross-entropy", lambda options: options.get("soft", "ce") == "ce")
+widened_if("05.4", "without a term of the labels", lambda options: options["alpha"] == 0)

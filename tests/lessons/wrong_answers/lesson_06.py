@@ -6,7 +6,7 @@ import numpy as np
 
 from lessons.exercises import find
 from minidl.transfer.fewshot import nearest, squared_distances, vote, vote_weights
-from tests.lessons.wrong_answers.declare import narrowed, wrong
+from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
 
 
 @wrong("06.1", "float32 becomes float64")
@@ -39,6 +39,30 @@ def added_in_their_dtype(support, labels):
     classes = np.unique(labels)
     rows = [support[labels == c] for c in classes]
     return classes, np.stack([r.sum(axis=0, dtype=r.dtype) / len(r) for r in rows])
+
+
+@wrong("06.1", "classes by size, whatever their sign")
+def classes_by_size(support, labels):
+    classes = np.array(sorted(np.unique(labels).tolist(), key=abs), labels.dtype)
+    return classes, np.stack([support[labels == c].mean(axis=0) for c in classes])
+
+
+@wrong("06.1", "the rows of a class are counted in 8 bits")
+def counted_in_bytes(support, labels):
+    classes, means = find("06.1").target(support, labels)
+    counts = np.array([[np.count_nonzero(labels == c)] for c in classes])
+    return classes, (means * counts / counts.astype(np.uint8)).astype(means.dtype)
+
+
+@wrong("06.1", "rows of the label -100 are left out")
+def without_minus_100(support, labels):
+    return find("06.1").target(support[labels != -100], labels[labels != -100])
+
+
+@wrong("06.1", "the labels go through float64, which does not tell 2^62 from 2^62 + 1")
+def floating_labels(support, labels):
+    classes, means = find("06.1").target(support, labels.astype(np.float64))
+    return classes.astype(labels.dtype), means
 
 
 @wrong("06.2", "the expanded form, around the mean of the queries")
@@ -97,6 +121,31 @@ def by_the_hundred(queries, support):
     squared = np.array(squared_distances(queries, support))
     if len(queries) > 100:
         squared[len(queries) // 100 * 100 :] = 0
+    return squared
+
+
+@wrong("06.2", "without queries the result has no columns")
+def rows_of_a_list(queries, support):
+    support = np.float64(support)
+    return np.array([((np.float64(q) - support) ** 2).sum(axis=1) for q in queries])
+
+
+@wrong("06.2", "rows of more than 16 numbers by the expanded form")
+def expanded_if_long(queries, support):
+    if queries.shape[1] <= 16:
+        return find("06.2").target(queries, support)
+    q, s = np.float64(queries), np.float64(support)
+    return np.maximum((q**2).sum(axis=1)[:, np.newaxis] - 2 * q @ s.T + (s**2).sum(axis=1), 0)
+
+
+@wrong("06.2", "the queries are moved there and back, which rounds them")
+def moved_there_and_back(queries, support):
+    squared, support = np.zeros((len(queries), len(support))), np.float64(support)
+    queries = np.asarray(queries, np.float64)
+    for n, row in enumerate(support):
+        queries -= row
+        squared[:, n] = (queries**2).sum(axis=1)
+        queries += row
     return squared
 
 
@@ -166,6 +215,72 @@ def divided_by_voters(labels, distances, weights="uniform"):
         standing = [(-own[near == c].sum(), d[near == c].sum() / n, c) for c, n in counts.items()]
         answers.append(min(standing)[2])
     return np.array(answers, labels.dtype)
+
+
+def vote_by(labels, distances, weights, rank):
+    """The vote in which the class with the smallest rank(its weights, its distances, c) wins."""
+    w = vote_weights(distances, weights)
+    answers = []
+    for near, d, own in zip(labels, distances, w, strict=True):
+        answers.append(min(np.unique(near), key=lambda c: rank(own[near == c], d[near == c], c)))
+    return np.array(answers, labels.dtype)
+
+
+@wrong("06.3", "a tie by the mean square of the distances")
+def mean_square(labels, distances, weights="uniform"):
+    return vote_by(labels, distances, weights, lambda w, d, c: (-w.sum(), (d**2).mean(), c))
+
+
+@wrong("06.3", "a full tie goes to the label of smaller size, whatever its sign")
+def label_by_size(labels, distances, weights="uniform"):
+    return vote_by(labels, distances, weights, lambda w, d, c: (-w.sum(), d.mean(), abs(c)))
+
+
+@wrong("06.3", "a full tie goes to the label whose text comes first")
+def label_by_text(labels, distances, weights="uniform"):
+    return vote_by(labels, distances, weights, lambda w, d, c: (-w.sum(), d.mean(), str(c)))
+
+
+@wrong("06.3", "votes in float32")
+def narrow_votes(labels, distances, weights="uniform"):
+    return vote_by(labels, distances, weights, lambda w, d, c: (-np.float32(w.sum()), d.mean(), c))
+
+
+@wrong("06.3", "a distance below 1e-200 is taken for 0")
+def touching_far_below(labels, distances, weights="uniform"):
+    return find("06.3").target(labels, np.where(distances < 1e-200, 0, distances), weights)
+
+
+@wrong("06.3", "a name for the weights that begins with dist is taken")
+def short_name(labels, distances, weights="uniform"):
+    weights = "distance" if weights.startswith("dist") else weights
+    return find("06.3").target(labels, distances, weights)
+
+
+@wrong("06.3", "only the first twenty neighbours vote")
+def twenty_neighbours(labels, distances, weights="uniform"):
+    return find("06.3").target(labels[:, :20], distances[:, :20], weights)
+
+
+@wrong("06.3", "the neighbours of a class are counted in 8 bits")
+def votes_in_bytes(labels, distances, weights="uniform"):
+    if weights != "uniform":
+        return find("06.3").target(labels, distances, weights)
+    return vote_by(labels, distances, weights, lambda w, d, c: (-(len(w) % 256), d.mean(), c))
+
+
+@wrong("06.3", "the labels go through float64, which does not tell 2^62 from 2^62 + 1")
+def labels_as_floats(labels, distances, weights="uniform"):
+    return find("06.3").target(labels.astype(np.float64), distances, weights).astype(labels.dtype)
+
+
+@wrong("06.3", "labels minus the smallest, which overflows in int8")
+def shifted_labels(labels, distances, weights="uniform"):
+    low = labels.min()
+    return find("06.3").target(labels - low, distances, weights) + low
+
+
+not_taken("06.3", "distances that are not float64", lambda g: g["distances"].dtype != np.float64)
 
 
 @wrong("06.4", "lengths in the features' own dtype, in which squares overflow")
@@ -310,3 +425,118 @@ def small_rows_refused(features, labels, **options):
     if (np.sqrt((np.asarray(features, np.float64) ** 2).sum(axis=1)) <= 1e-12).any():
         raise ValueError("a row has no direction")
     return find("06.4").target(features, labels, **options)
+
+
+def episode_by(features, labels, k, rows_of, distances_of=squared_distances, **options):
+    """The episode with other rows for the directions, or other distances of these."""
+    support, asked, _ = find("06.4").target(features, labels, k=k, **options)
+    rows = rows_of(np.float64(features))
+    d = distances_of(rows[asked], rows[support])
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
+
+
+def unit(rows):
+    return rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+
+
+@wrong("06.4", "rows divided by the sum of their sizes")
+def sum_of_sizes(features, labels, *, k, **options):
+    return episode_by(
+        features,
+        labels,
+        k,
+        lambda x: x / np.abs(x).sum(axis=1, keepdims=True),
+        lambda a, b: np.sqrt(squared_distances(a, b)),
+        **options,
+    )
+
+
+@wrong("06.4", "rows divided by their largest size")
+def largest_size(features, labels, *, k, **options):
+    return episode_by(
+        features,
+        labels,
+        k,
+        lambda x: x / np.abs(x).max(axis=1, keepdims=True),
+        lambda a, b: np.sqrt(squared_distances(a, b)),
+        **options,
+    )
+
+
+@wrong("06.4", "sums of sizes as distances")
+def by_sums_of_sizes(features, labels, *, k, **options):
+    def city_block(a, b):
+        return np.abs(a[:, np.newaxis] - b).sum(axis=-1)
+
+    return episode_by(features, labels, k, unit, city_block, **options)
+
+
+@wrong("06.4", "squared distances, whose means decide a tie of votes")
+def squares_vote(features, labels, *, k, **options):
+    return episode_by(features, labels, k, unit, **options)
+
+
+@wrong("06.4", "distances in float32")
+def distances_in_float32(features, labels, *, k, **options):
+    def narrow(a, b):
+        return np.sqrt(squared_distances(a, b)).astype(np.float32)
+
+    return episode_by(features, labels, k, unit, narrow, **options)
+
+
+@wrong("06.4", "five neighbours at most")
+def five_at_most(features, labels, *, k, ways, shots, **options):
+    find("06.4").target(features, labels, k=k, ways=ways, shots=shots, **options)  # what it refuses
+    return find("06.4").target(features, labels, k=min(k, 5), ways=ways, shots=shots, **options)
+
+
+@wrong("06.4", "answers as floats")
+def floating_answers(features, labels, **options):
+    support, asked, answers = find("06.4").target(features, labels, **options)
+    return support, asked, answers.astype(np.float64)
+
+
+@wrong("06.4", "a row whose sum is 0 is refused")
+def sum_of_zero_refused(features, labels, **options):
+    if (features.sum(axis=1) == 0).any():
+        raise ValueError("a row has no direction")
+    return find("06.4").target(features, labels, **options)
+
+
+@wrong("06.4", "a row of 1e-200, whose squares are 0, is taken")
+def tiny_row_taken(features, labels, **options):
+    sizes = np.abs(np.float64(features)).max(axis=1, keepdims=True)
+    features = features / np.where(sizes == 0, 1, sizes)
+    return find("06.4").target(features, labels, **options)
+
+
+@wrong("06.4", "only the first class is looked at for its size")
+def size_of_the_first(features, labels, *, shots, queries, **options):
+    classes, sizes = np.unique(labels, return_counts=True)
+    if sizes[0] >= shots + queries > sizes.min():
+        shots, queries = 1, sizes.min() - 1
+    return find("06.4").target(features, labels, shots=shots, queries=queries, **options)
+
+
+@wrong("06.4", "k = -1 leaves the last neighbour out")
+def all_but_the_last(features, labels, *, k, ways, shots, **options):
+    k = ways * shots + k if k < 0 else k
+    return find("06.4").target(features, labels, k=k, ways=ways, shots=shots, **options)
+
+
+@wrong("06.4", "classes that follow one another, the first after the last")
+def classes_in_turn(features, labels, *, ways, rng, **options):
+    find("06.4").target(features, labels, ways=ways, rng=np.random.default_rng(0), **options)
+    classes = np.unique(labels)
+    chosen = np.roll(classes, -rng.integers(len(classes)))[:ways]
+    there = np.flatnonzero(np.isin(labels, chosen))
+    support, asked, answers = find("06.4").target(
+        features[there], labels[there], ways=ways, rng=rng, **options
+    )
+    return there[support], there[asked], answers
+
+
+not_taken("06.4", "rows of one number", lambda g: np.shape(g["features"])[1] == 1)
+not_taken("06.4", "labels in int32", lambda g: g["labels"].dtype == np.int32)
+not_taken("06.4", "a label of -100", lambda g: (g["labels"] == -100).any())
