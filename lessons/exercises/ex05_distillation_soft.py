@@ -112,6 +112,8 @@ def soft_of_large_logits(soft):
         assert_close(grads[0], [[1.0, -1.0]])
         y, _ = soft(np.array([[0.0, -np.inf]]), teacher, temperature=1.0, soft=kind)
         assert_close(y, np.array(np.inf))
+        y, _ = soft(np.array([[0.0, -np.inf]]), -teacher, temperature=1.0, soft=kind)
+        assert_close(y, np.array(0.0))  # q = 0 where p = 0
 
 
 @soft.law("float32 stays float32, and a KL of 1e-7, 1e-11 or 1e-13 is accurate to one hundredth in float32")

@@ -52,7 +52,7 @@ def soft_cross_entropy(
     soft: "ce" for H(q, p), or "kl" for KL(q || p) = H(q, p) - H(q). KL has the same gradient and is 0 for
     q = p. Near q = p this difference is inaccurate in float32. So the value of KL is computed as the mean of
     sum_c q_nc (log q_nc - log p_nc), in float64. A student's logit of -inf gives p = 0: if q is not 0 there,
-    both losses are infinite.
+    both losses are infinite. A class with q = 0 adds 0, also if p = 0.
     ValueError for temperatures that are not above 0, for an unknown name for ``soft``, and for logits of
     different shapes.
 
@@ -68,7 +68,8 @@ def soft_cross_entropy(
         return loss
     log_q = stable_log_softmax(z_t.astype(np.float64), temperature=tau_t)
     log_p = stable_log_softmax(z_s.data.astype(np.float64), temperature=temperature)
-    kl = (np.exp(log_q) * (log_q - log_p)).sum(axis=1).mean()
+    q = np.exp(log_q)
+    kl = np.multiply(q, log_q - log_p, where=q > 0, out=np.zeros_like(q)).sum(axis=1).mean()
     return (loss - loss.item()) + max(kl, 0.0)  # the gradient of loss, the value of kl
 
 

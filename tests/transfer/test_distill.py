@@ -126,6 +126,15 @@ def test_a_kl_too_large_for_float32_is_infinite_and_not_nan():
     assert kl.item() == np.inf and z_s.grad.tolist() == [[-10, 10]]
 
 
+@pytest.mark.parametrize("soft", ["ce", "kl"])
+def test_a_class_that_neither_teacher_nor_student_gives_any_probability_adds_nothing(soft):
+    z_s = Tensor([[0.0, -np.inf, 0.0]], requires_grad=True)
+    loss = soft_cross_entropy(z_s, [[0.0, -2000.0, 0.0]], temperature=1.0, soft=soft)
+    loss.backward()
+    assert loss.item() == pytest.approx({"ce": np.log(2), "kl": 0.0}[soft])
+    assert z_s.grad.tolist() == [[0, 0, 0]]
+
+
 @pytest.mark.parametrize("tau", [20.0, 100.0, 1000.0])
 @pytest.mark.parametrize("distance", [0.3, 0.03, 0.0])
 def test_kl_of_a_student_near_its_teacher_is_as_right_in_float32_as_in_float64(tau, distance):
