@@ -267,3 +267,8 @@ def large_maps_refused(model, images, target, layer, *, upsample=True):
     if maps.max() > 1e30:
         raise ValueError("not finite")
     return maps
+
+
+@wrong("16.3", "new pixels beyond 255 are counted from 0 again")
+def counted_in_a_byte(old, new):
+    return find("16.3").target(old, new)[np.arange(new) % 256]
