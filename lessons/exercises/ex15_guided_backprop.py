@@ -22,7 +22,7 @@ def pairs(draw):
     return draw(arrays(shape)), draw(arrays(shape))
 
 
-INF, TINY = np.inf, 1e-45  # the smallest number above 0 of float32
+INF, TINY, HUGE = np.inf, 1e-45, 3e38  # about the smallest and the largest positive numbers of float32
 
 
 def assert_passes(rule, grad, x, expected):
@@ -82,8 +82,8 @@ def linear_in_the_gradient(backprop_rule, case):
 
 @backprop.law("an input of 1e-45 counts as positive, and the result has the gradient's dtype")
 def barely_positive(backprop):
-    assert_passes(backprop, [2, 3, 1e30, -TINY], [TINY, -TINY, 1, 1], [2, 0, 1e30, -TINY])
-    assert_equal(backprop(np.array([2.0, 3.0]), np.array([1e-60, -1e-60])), [2.0, 0.0])
+    assert_passes(backprop, [2, 3, HUGE, -TINY], [TINY, -TINY, 1, 1], [2, 0, HUGE, -TINY])
+    assert_equal(backprop(np.array([2.0, 3.0]), np.array([5e-324, -5e-324])), [2.0, 0.0])
 
 
 @backprop.law("infinite values follow the same rule: an infinite gradient becomes 0 or stays as it is")
@@ -142,7 +142,7 @@ def is_relu(deconvnet_rule, case):
 
 @deconv.law("a gradient of 1e-45 counts as positive, and the result has the gradient's dtype")
 def barely_positive_gradient(deconv):
-    assert_passes(deconv, [TINY, -TINY, 1e30, 0], [1, 1, -1, 1], [TINY, 0, 1e30, 0])
+    assert_passes(deconv, [TINY, -TINY, HUGE, 0], [1, 1, -1, 1], [TINY, 0, HUGE, 0])
 
 
 @deconv.law("infinite values follow the same rule: an infinite gradient becomes 0 or stays as it is")
@@ -212,7 +212,7 @@ def else_nothing(guided_rule, case):
 
 @guided.law("1e-45 counts as positive, as input and as gradient, and the result has the gradient's dtype")
 def barely_positive_both(guided):
-    assert_passes(guided, [TINY, 2, -TINY, 1e30], [1, TINY, 1, 1], [TINY, 2, 0, 1e30])
+    assert_passes(guided, [TINY, 2, -TINY, HUGE], [1, TINY, 1, 1], [TINY, 2, 0, HUGE])
     assert_passes(guided, [1e-30, TINY, -2], [1e-30, TINY, -1], [1e-30, TINY, 0])  # products would be 0
 
 

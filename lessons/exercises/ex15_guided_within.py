@@ -31,7 +31,7 @@ def guided_within(
 
     model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards, also after
     an error, the model is as before: each module has its old mode, and no hook or layer was added.
-    images: (N, C, H, W), floating.  classes: (N,) integers; f of an image is the logit of its class.
+    images: (N, C, H, W), floating.  classes: (N,), of an integer dtype; f is the logit of an image's class.
     layers: paths for ``model.layer(path)``. All ReLUs in these layers are guided; "" is the whole model.
     Returns: maps of the images' shape and dtype.
     Raises ValueError for an unknown path, and for classes that are not one known class for each image.
@@ -206,7 +206,7 @@ def refuses(guided_within):
         assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), layers)
     six = np.ones((2, 1, 2, 3))
     assert_refuses("six pixels for four inputs", guided_within, model, six, np.array([0, 1]), ("relu1",))
-    for classes in ([0, 3], [0, -1], [0], [0, 1, 2]):
+    for classes in ([0, 3], [0, -1], [0], [0, 1, 2], [[0], [1]]):
         which = f"classes {classes} for 2 images and 3 classes"
         assert_refuses(which, guided_within, model, images, np.array(classes), ("relu1",))
 

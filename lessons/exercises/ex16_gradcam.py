@@ -303,6 +303,8 @@ def many_pixels(upsampling_weights):
     assert_dtype(weights, np.float64)
     assert_close(weights[100], [0, 0, 0.359375, 0.640625, 0, 0, 0], rtol=1e-12)  # 100.5 · 7 / 224 - 1/2
     assert_close(weights.sum(axis=1), np.ones(224), rtol=1e-12)
+    weights = upsampling_weights(2, 300)  # from pixel 225 on, the centres lie beyond the last old one
+    assert_close(weights[225:], np.tile([0.0, 1.0], (75, 1)))
 
 
 @enlarge.law("old or new below 1 is refused with a ValueError")

@@ -203,6 +203,7 @@ def backprop_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The gradient of ReLU: grad where the input x was positive, otherwise 0, even if grad is infinite.
 
     grad is the incoming gradient, x the ReLU's input. They have one shape. The result has the dtype of grad.
+    No value is NaN.
     """
     return np.where(x > 0, grad, 0)
 

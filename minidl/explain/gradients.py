@@ -206,7 +206,7 @@ def deconvnet_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     """max(grad, 0), for any input x of the ReLU: only positive gradients pass (Zeiler and Fergus 2014).
 
     grad is the incoming gradient. grad and x have one shape. The result has the dtype of grad. The rule also
-    holds for infinite values of grad and x.
+    holds for infinite values of grad and x. No value is NaN.
 
     >>> deconvnet_rule(np.array([2.0, -1.0, 3.0]), np.array([1.0, 2.0, -1.0]))
     array([2., 0., 3.])
@@ -219,7 +219,7 @@ def guided_rule(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
     2015).
 
     x is the ReLU's input, grad is the incoming gradient. They have one shape. The result has the dtype of
-    grad. The rule also holds for infinite values of grad and x.
+    grad. The rule also holds for infinite values of grad and x. No value is NaN.
 
     >>> guided_rule(np.array([2.0, -1.0, 3.0]), np.array([1.0, 2.0, -1.0]))
     array([2., 0., 0.])

@@ -200,3 +200,18 @@ def modes_of_a_failed_pass(model, images, classes, layers):
     for part, training in modes:
         part.training = training
     return maps
+
+
+@wrong("15.1", "an input of 1e-100 or less does not count as positive")
+def above_1e_100(grad, x):
+    return np.where(x > 1e-100, grad, 0)
+
+
+@wrong("15.2", "the mean of the gradient and its absolute value: the sum of two large numbers is infinite")
+def mean_with_the_absolute_value(grad, x):
+    return np.where(np.isfinite(grad), (grad + np.abs(grad)) / 2, np.maximum(grad, 0))
+
+
+@wrong("15.4", "classes of shape (N, 1) are taken")
+def flattened_classes(model, images, classes, layers):
+    return find("15.4").target(model, images, np.ravel(classes), layers)

@@ -233,3 +233,42 @@ def cam_of_positive_values(model, images, target, layer, *, upsample=True):
 def cam_of_the_last_of_a_set(model, images, target, layer, *, upsample=True):
     target = max(target) if isinstance(target, set) else target
     return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "for a target of None, the class of the first image counts for all images")
+def likeliest_of_the_first(model, images, target, layer, *, upsample=True):
+    if target is None:
+        with eval_mode(model):
+            target = int(model(Tensor(images[:1])).data.argmax())
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "only the first map is checked for infinite values")
+def first_map_finite(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "not finite" not in str(error) or len(images) == 1:
+            raise
+        find("16.4").target(model, images[:1], target, layer, upsample=upsample)
+        return np.zeros((len(images), *images.shape[2:]), images.dtype)
+
+
+@wrong("16.4", "a frozenset is refused")
+def sets_only(model, images, target, layer, *, upsample=True):
+    if isinstance(target, frozenset):
+        raise ValueError("target")
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+@wrong("16.4", "maps above 1e30 are refused as not finite")
+def large_maps_refused(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, images, target, layer, upsample=upsample)
+    if maps.max() > 1e30:
+        raise ValueError("not finite")
+    return maps
+
+
+@wrong("16.3", "new pixels beyond 255 are counted from 0 again")
+def counted_in_a_byte(old, new):
+    return find("16.3").target(old, new)[np.arange(new) % 256]
