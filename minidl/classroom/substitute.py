@@ -173,7 +173,7 @@ def what_compiling_changes(one: Substitute, compiled: Callable) -> str:
             except Exception as error:
                 return f"Numba refuses yours: {type(error).__name__}: {first_words(error)}"
             for i in one.exercise.written:
-                if not np.allclose(given[i], expected[i], rtol=1e-5, atol=1e-6):
+                if not np.allclose(given[i], expected[i], rtol=1e-5, atol=1e-6, equal_nan=True):
                     return "compiled yours gives other numbers"
     return ""
 
