@@ -302,6 +302,8 @@ def worked_several_axes(unbroadcast):
     assert_close(unbroadcast(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]), (1, 1)), [[66.0]])
     assert_close(unbroadcast(np.arange(12.0).reshape(2, 2, 3), (2, 1)), [[24.0], [42.0]])
     assert_close(unbroadcast(np.array([[0.1, 0.2]]), (1, 1)), [[0.3]], rtol=1e-12)  # in float64
+    one_added = np.arange(15.0).reshape(1, 5, 3)
+    assert_close(unbroadcast(one_added, (1, 3)), [[30.0, 35.0, 40.0]])
     nothing = unbroadcast(np.zeros((2, 0), np.float32), (2, 1))
     assert_equal(nothing, np.zeros((2, 1)))
     assert_dtype(nothing, np.float32)

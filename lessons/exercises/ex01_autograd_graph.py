@@ -254,6 +254,9 @@ def worked_exp(tape_gradients):
     y, (grad,) = tape_gradients([np.array([60.0, -60.0, 0.1])], [("exp", 0)])
     for found in (y, grad):
         assert_close(found, np.exp([60.0, -60.0, 0.1]), rtol=1e-12, atol=0)
+    y, grads = tape_gradients([np.array(-30.0), np.array(-3.0)], [("add", 0, 1), ("exp", 2)])
+    for found in (y, *grads):  # about 5e-15
+        assert_close(found, np.exp(-33.0), rtol=1e-12, atol=0)
     images, channels = np.zeros((2, 3, 2, 3)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
     y, grads = tape_gradients([images, channels, np.ones((2, 2, 1, 2, 1))], [("add", 0, 1), ("mul", 2, 3)])
     assert_close(y, np.broadcast_to(channels, (2, 2, 3, 2, 3)))

@@ -150,6 +150,8 @@ def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0])), 0.25)
     assert_close(largest_stable_lr(np.diag(np.arange(20.0, 0.0, -1.0))), 0.1)
     assert_close(largest_stable_lr(np.array([[2.0, 1.0], [1.0, 2.0]])), 2 / 3)
+    for rows in ([[2, 1], [1 + 1e-12, 2]], [[2, 1e-14], [0, 1]]):  # symmetric but for rounding
+        assert_close(largest_stable_lr(np.array(rows)), 2 / np.linalg.eigvalsh(rows)[-1])
 
 
 @stable.law("[[1, 0], [0, -3]] gives 2: the largest eigenvalue counts, not the largest absolute value")

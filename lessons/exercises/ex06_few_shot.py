@@ -85,7 +85,11 @@ def prototypes_keep_float32(prototypes):
         assert_equal(means, np.array([[1e4, 1, 1, 1], [1.5, 2, 0, 0.5]]))
         assert_equal(classes, np.array([-1, 5]))
         assert_dtype(classes, np.int64)
-    for kind, c in ((np.int8, [-100, 2, 127]), (np.int64, [-(2**40), 2**62, 2**62 + 1])):
+    for kind, c in (
+        (np.int8, [-3, 0, 3]),
+        (np.int8, [-100, 2, 127]),
+        (np.int64, [-(2**40), 2**62, 2**62 + 1]),
+    ):
         classes, means = prototypes(rows, np.array([c[2], c[0], c[1]], kind))
         assert_dtype(classes, kind)
         assert_equal(classes, np.array(c))

@@ -101,6 +101,12 @@ def differences_in_float64(fold):
     weight, large = np.ones((1, 1), np.float32), np.array([2.0**24], np.float32)
     _, bias = fold(weight, np.array([2.0**24 + 1]), large, np.ones(1, np.float32), eps=0.0)
     assert_equal(bias, [1.0])
+    own, mean, var, gamma = (np.array([value], np.float32) for value in (1000.0, 1000.1, 0.7, 0.9))
+    f = float(gamma[0]) / (float(var[0]) + 1e-5) ** 0.5
+    for old, b in ((own, 1000.0), (None, 0.0)):
+        beta = np.array([f * (float(mean[0]) - b)])  # the new bias is 0, but for the last digits
+        _, bias = fold(weight, old, mean, var, gamma, beta)
+        assert_close(bias, [0.0], atol=1e-10)
 
 
 @fold.law("sqrt(var + eps) is computed in float64, also if var is given in float32")

@@ -95,6 +95,8 @@ def summed_in_float64(norms):
     for tiny, dtype in ((1e30, np.float32), (1e-30, np.float32), (100, np.float16)):
         assert_close(norms(np.array([[3, 4]], dtype) * dtype(tiny), 2), [5 * tiny], rtol=1e-6, atol=0)
     assert_close(norms(np.array([[-128, 1]], np.int8)), [129.0])  # in int8, |-128| is -128
+    for exact in (np.array([[2**24 + 1, 0]]), np.array([[2.0**24 + 1, 0]])):  # in float32, 2^24
+        assert_close(norms(exact), [2.0**24 + 1], rtol=1e-12)
 
 
 @norms.law("an order that is neither 1 nor 2 is refused with a ValueError")
@@ -156,6 +158,7 @@ def worked_masks(filter_mask):
     below_zero, near = np.array([-3.0, 1.0, 2.0]), np.array([1 + 1e-12, 1.0, 2.0])
     assert_equal(filter_mask(below_zero, amount=1), np.array([False, True, True]))
     assert_equal(filter_mask(below_zero, s=0.0), np.array([False, True, True]))
+    assert_equal(filter_mask(np.array([-1.0, 0.0, 1.0]), amount=1), np.array([False, True, True]))
     assert_equal(filter_mask(near, amount=1), np.array([True, False, True]))  # a tie in float32
     assert_equal(filter_mask(near[:2], s=0.0), np.array([True, False]))
     assert_equal(filter_mask(np.array([3.0, 2.0, 1.0]), s=0.0), np.array([True, False, False]))

@@ -101,10 +101,10 @@ def asked(draw):
     "three pixels, a linear layer, windows of two pixels: the middle pixel has the mean of two drops"
 )
 def worked_map(occlusion_map):
-    model, x = linear(0, 3), np.array([[[[1.0, -2.0, 3.0]]]])
+    model, x = linear(0, 3), np.array([[[[1.1, -2.3, 3.7]]]])
     w = model.build().head.weight.data[1].astype(np.float64)
-    maps = occlusion_map(model, x, 1, window=(1, 2), stride=(1, 1), baseline=0.5)
-    left, right = 0.5 * w[0] - 2.5 * w[1], -2.5 * w[1] + 2.5 * w[2]  # w · (x - 0.5) of a window
+    maps = occlusion_map(model, x, 1, window=(1, 2), stride=(1, 1), baseline=0.1)
+    left, right = 1.0 * w[0] - 2.4 * w[1], -2.4 * w[1] + 3.6 * w[2]  # w · (x - 0.1) of a window
     assert_close(maps, [[[left, (left + right) / 2, right]]], **WIDE)
 
 

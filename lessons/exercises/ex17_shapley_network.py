@@ -137,6 +137,8 @@ def refuses_orders(model_paths):
     for wrong in ([0, 0, 2], [1, 1, 1], [2, 2, 2], [-1, 0, 1], [0, 1, 3]):
         for both in ([orders[0], wrong], [wrong, orders[0]]):
             assert_refuses(f"the order {wrong}", model_paths, model, row, background, np.array(both))
+    both = np.array([[0, 0, 2], [1, 1, 2]])  # together they name each feature twice
+    assert_refuses("two wrong orders", model_paths, model, row, background, both)
     again = np.array([[0, 1, 2, 1]])
     assert_refuses("an order with feature 1 twice", model_paths, model, row, background, again)
     short = np.array([[0, 1], [1, 0]])

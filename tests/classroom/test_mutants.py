@@ -82,7 +82,7 @@ def test_a_law_that_asks_too_little_leaves_survivors_that_are_named():
     assert [m.line for m in report.missed] == survivors
     assert report.counted == 6
     assert "6 mutants    4 caught" in str(report)
-    assert "not caught, line 6: return np.where(x >= 0, grad, 0)" in str(report)
+    assert "not caught, line 7: return np.where(x >= 0, grad, 0)" in str(report)
 
 
 def test_the_laws_of_15_1_catch_all_its_mutants():
