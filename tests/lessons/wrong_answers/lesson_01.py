@@ -606,3 +606,16 @@ def every_path_back(inputs, steps):
     if max(paths) > 10**6:
         raise RuntimeError("still walking")
     return y, grads
+
+
+@wrong("01.3", "an axis of length 1 that was added counts as stretched too")
+def one_added(grad, shape):
+    added = tuple(range(grad.ndim - len(shape)))
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and grad.shape[i] != 1)
+    return grad.sum(axis=added + tuple(len(added) + i for i in stretched)).reshape(shape)
+
+
+@wrong("01.6", "a gradient below 1e-12 is left out")
+def tiny_gradients_left_out(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [g if np.abs(g).max(initial=0) >= 1e-12 else 0 * g for g in grads]

@@ -684,3 +684,10 @@ def linears_learn(model, images, labels, num_classes, **options):
         if isinstance(part, nn.Linear):
             part.requires_grad_(True)
     return losses
+
+
+@wrong("03.2", "an asymmetry that is rounding is refused")
+def refuses_rounding(hessian):
+    if not (hessian == hessian.T).all():
+        raise ValueError("not symmetric")
+    return find("03.2").target(hessian)

@@ -540,3 +540,11 @@ def classes_in_turn(features, labels, *, ways, rng, **options):
 not_taken("06.4", "rows of one number", lambda g: np.shape(g["features"])[1] == 1)
 not_taken("06.4", "labels in int32", lambda g: g["labels"].dtype == np.int32)
 not_taken("06.4", "a label of -100", lambda g: (g["labels"] == -100).any())
+
+
+@wrong("06.1", "a label and its opposite are one class")
+def opposites(support, labels):
+    classes = np.unique(labels)
+    dtype = np.result_type(support, np.float32) if support.dtype.kind == "f" else np.float64
+    rows = [support[np.abs(labels) == abs(c)].mean(axis=0, dtype=np.float64) for c in classes]
+    return classes, np.array(rows).astype(dtype)

@@ -419,3 +419,10 @@ def moved_before_refused(weight, bias, mean, var, *more, **rows):
     except ValueError:
         var += 1.0
         raise
+
+
+@wrong("11.2", "the shift in the weight's dtype before beta is added")
+def shift_before_beta(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, shift = find("11.2").target(np.float64(weight), bias, mean, var, gamma, None, eps)
+    shift = shift.astype(weight.dtype)
+    return new_weight.astype(weight.dtype), (shift + (0 if beta is None else beta)).astype(weight.dtype)

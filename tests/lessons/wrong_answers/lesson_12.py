@@ -606,3 +606,18 @@ def unmasked(which):
 
 wrong("12.5", "the network comes back without its masks")(unmasked(lambda p: True))
 wrong("12.5", "the network comes back without the masks of its BatchNorms")(unmasked(lambda p: p.ndim == 1))
+
+
+@wrong("12.1", "the weights are rounded to float32")
+def rounded_weights(conv, order=1):
+    if isinstance(conv, np.ndarray) and conv.dtype.kind in "if" and conv.dtype.itemsize > 2:
+        conv = conv.astype(np.float32)
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.2", "scores of 0 count as the lowest")
+def zeros_are_lowest(scores, amount=None, s=None):
+    scores = np.asarray(scores)
+    if s is None and amount is not None:
+        scores = np.where(scores == 0, scores.min() - 1.0, scores) if (scores == 0).any() else scores
+    return find("12.2").target(scores, amount, s)

@@ -487,3 +487,13 @@ def left_where_refused(model, *question, **options):
     if next(model.parameters()).shape[-1] != len(question[0]):
         model.eval()
     return find("17.4").target(model, *question, **options)
+
+
+@wrong("17.4", "the features are counted over all orders together")
+def counted_together(model, row, background, orders, target=0):
+    whole = orders.ndim == 2 and orders.shape[1] == len(row)
+    if not whole or not (np.sort(orders, axis=None) == np.repeat(np.arange(len(row)), len(orders))).all():
+        raise ValueError("not orders")
+    valid = (np.sort(orders, axis=1) == np.arange(len(row))).all(axis=1, keepdims=True)
+    orders = np.where(valid, orders, np.arange(len(row)))
+    return find("17.4").target(model, row, background, orders, target)
