@@ -39,7 +39,7 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     layers do not change. You may rely on this: all parameters require grad, and no layer in ``rates`` is
     part of another one. Gradients that the parameters already have, from an earlier step, have no effect.
 
-    Then each BatchNorm, frozen or not, gets new running statistics: the mean and variance (divided by n) of
+    Then each BatchNorm2d, frozen or not, gets new running statistics: the mean and variance (divided by n) of
     each channel of its input, over all images and pixels. BatchNorms are updated one after the other in the
     order of ``model.modules()``, the order in which they run. So earlier BatchNorms already use their new
     statistics. The count of batches does not change.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +116,9 @@ def soft_of_large_logits(soft):
         assert_close(y, np.array(np.inf))
         y, _ = soft(np.array([[0.0, -np.inf]]), -teacher, temperature=1.0, soft=kind)
         assert_close(y, np.array(0.0))  # q = 0 where p = 0
+        for low, far in ((15, 1e6), (30, 1e16)):  # q is 3e-7 and 9e-14, and counts
+            y, _ = soft(np.array([[0, -far]]), np.array([[0.0, -low]]), temperature=1.0, soft=kind)
+            assert_close(y, np.array(far / (1 + math.exp(low))), rtol=1e-3)
 
 
 @soft.law("float32 stays float32, and a KL of 1e-7, 1e-11 or 1e-13 is accurate to one hundredth in float32")

@@ -398,12 +398,19 @@ def teacher_of_training(step):
         assert_state(after_again["state"], after["state"])
 
 
-@step.law("parameters stay float32")
+@step.law("parameters stay float32, and float64 parameters stay float64, with all digits of a small step")
 def parameters_keep_float32(step):
     _, after = step(*CNN, PHOTOS, np.array([0, 1, 2, 0]), alpha=0.5, temperature=2.0, lr=0.1)
     for name, value in after["state"].items():
         if name.endswith(("weight", "bias")):
             assert_dtype(value, np.float32)
+    weight, images = np.array([[0.1, 0.2], [0.3, -0.1]]), np.array([[1.0, 2.0]])
+    layer = Built("linear", weight=weight, dtype="float64")
+    _, after = step(layer, layer, images, np.array([0]), alpha=1.0, temperature=1.0, lr=1e-9)
+    p = np.exp(images @ weight.T)
+    moved = 1e-9 * (p / p.sum() - np.eye(2)[:1]).T @ images
+    assert_dtype(after["state"]["weight"], np.float64)
+    assert_close(weight - after["state"]["weight"], moved, rtol=1e-5, atol=0)
 
 
 @step.law(

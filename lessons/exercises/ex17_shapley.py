@@ -267,7 +267,7 @@ def many_players(shapley_values):
         assert shapes, f"the function was not called for n = 20, the answer was {error}"
 
 
-@values.law("worths that are not finite, or not 2**n of them, are refused with a ValueError")
+@values.law("ValueError for n above 20, and for worths that are not finite, or not 2**n of them")
 @given(game=games(2, 3))
 def refuses_worths(shapley_values, game):
     v, n = game

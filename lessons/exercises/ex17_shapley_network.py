@@ -86,6 +86,8 @@ def sums_to_the_answer(model_paths):
             background = np.arange(900).reshape(300, 3) % 17 / 4 - 2
         found = model_paths(model, row, background, orders, target=target)
         assert_dtype(found, np.float64)
+        narrow = row.astype(np.float32), background.astype(np.float32)
+        assert_dtype(model_paths(model, *narrow, orders, target=target), np.float64)
         f = predict(model.build(), np.concatenate([row[np.newaxis], background]))[:, target]
         assert_close(found.sum(axis=1), np.full(len(orders), f[0] - f[1:].mean()), **NEAR)
 

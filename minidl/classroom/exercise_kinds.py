@@ -240,8 +240,8 @@ def contents_of_models(value: Any) -> Any:
 
 
 def parts_of(model: Module) -> list[tuple]:
-    """Each module of the model, with its training mode and its forward hooks."""
-    return [(module, module.training, module._hooks) for module in model.modules()]
+    """Each module of the model, with its class, a forward of its own, its mode and its forward hooks."""
+    return [(m, type(m), vars(m).get("forward"), m.training, m._hooks) for m in model.modules()]
 
 
 def hooks_of(model: Module) -> list:

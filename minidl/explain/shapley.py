@@ -44,7 +44,7 @@ def shapley_values(value: Value, n: int) -> np.ndarray:
 
     value: an array (2**n,) of worths, v(S) at index c, where bit i of c is 1 if player i is in S; or a
     function that gets rows of bools (2**n, n) and returns 2**n worths.
-    n is at most 20. Raises TypeError or ValueError for worths of another shape than (2**n,), or not finite.
+    Raises TypeError or ValueError for n above 20, and for worths that are not finite or not of shape (2**n,).
 
     >>> from minidl import explain
     >>> gloves = lambda S: S[:, 0] & S[:, 1:].any(axis=1)  # 0 has a left one, 1 and 2 have right ones

@@ -97,10 +97,10 @@ def prototype_predict(
 def squared_distances(queries: np.ndarray, support: np.ndarray) -> np.ndarray:
     """D²[m, n] = sum over d of (queries[m, d] − support[n, d])²: queries (M, D), support (N, D) give (M, N).
 
-    Everything is computed in float64. To save memory, the differences can be squared for a few queries at a
-    time, such as at most ``CHUNK`` differences: the result is the same. The form ‖q‖² − 2 q·s + ‖s‖² is a
-    matrix product and faster. But for long rows that are near each other, it subtracts nearly equal numbers
-    and is inaccurate in float32.
+    M and N may be 0. Everything is computed in float64. To save memory, the differences can be squared for a
+    few queries at a time, such as at most ``CHUNK`` differences: the result is the same. The form ‖q‖² − 2
+    q·s + ‖s‖² is a matrix product and faster. But for long rows that are near each other, it subtracts nearly
+    equal numbers and is inaccurate in float32.
 
     >>> from minidl.transfer.fewshot import squared_distances
     >>> print(squared_distances(np.array([[0.0, 0.0], [3.0, 0.0]]), np.array([[3.0, 4.0]])))

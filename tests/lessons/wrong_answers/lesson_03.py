@@ -691,3 +691,10 @@ def refuses_rounding(hessian):
     if not (hessian == hessian.T).all():
         raise ValueError("not symmetric")
     return find("03.2").target(hessian)
+
+
+@wrong("03.2", "an asymmetry of 9e-10 is refused")
+def refuses_more_rounding(hessian):
+    if (np.abs(hessian - hessian.T) > 1e-12 * np.abs(hessian).max()).any():
+        raise ValueError("not symmetric")
+    return find("03.2").target(hessian)

@@ -9,6 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.transfer.distill_loss import soft_targets
 from tests.lessons.wrong_answers.declare import (
     all_learn_afterwards,
     data_of,
@@ -573,3 +574,19 @@ def widened_if(number, what, condition):
 widened_if("05.2", "without a term of the labels", lambda options: options["alpha"] == 0)
 widened_if("05.3", "the cross-entropy", lambda options: options.get("soft", "ce") == "ce")
 widened_if("05.4", "without a term of the labels", lambda options: options["alpha"] == 0)
+
+
+@wrong("05.3", "a q below 1e-6 adds nothing to KL")
+def rare_classes_left_out(
+    student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"
+):
+    found = find("05.3").target(
+        student_logits,
+        teacher_logits,
+        temperature=temperature,
+        teacher_temperature=teacher_temperature,
+        soft=soft,
+    )
+    q = soft_targets(np.float64(data_of(teacher_logits)), teacher_temperature or temperature)
+    rare = (q > 0) & (q < 1e-6)
+    return found * 0.0 if soft == "kl" and rare.any() and found.item() < np.inf else found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 
 from lessons.exercises import find
@@ -215,3 +217,29 @@ def mean_with_the_absolute_value(grad, x):
 @wrong("15.4", "classes of shape (N, 1) are taken")
 def flattened_classes(model, images, classes, layers):
     return find("15.4").target(model, images, np.ravel(classes), layers)
+
+
+def with_own_forwards(model, images, classes, layers):
+    """Guided ReLUs by a forward of their own, which stays if there is an error."""
+    relus = [m for path in layers for m in model.layer(path).modules() if isinstance(m, nn.ReLU)]
+    for relu in relus:
+        relu.forward = types.MethodType(type(relu).forward, relu)
+    maps = find("15.4").target(model, images, classes, layers)
+    for relu in relus:
+        vars(relu).pop("forward", None)
+    return maps
+
+
+def with_another_class(model, images, classes, layers):
+    """Guided ReLUs by another class, which stays if there is an error."""
+    relus = [m for path in layers for m in model.layer(path).modules() if type(m) is nn.ReLU]
+    for relu in relus:
+        relu.__class__ = type("ReLU", (nn.ReLU,), {})
+    maps = find("15.4").target(model, images, classes, layers)
+    for relu in relus:
+        relu.__class__ = nn.ReLU
+    return maps
+
+
+wrong("15.4", "after an error the ReLUs have a forward of their own")(with_own_forwards)
+wrong("15.4", "after an error the ReLUs have another class")(with_another_class)

@@ -497,3 +497,9 @@ def counted_together(model, row, background, orders, target=0):
     valid = (np.sort(orders, axis=1) == np.arange(len(row))).all(axis=1, keepdims=True)
     orders = np.where(valid, orders, np.arange(len(row)))
     return find("17.4").target(model, row, background, orders, target)
+
+
+@wrong("17.4", "in the dtype of the rows")
+def gains_in_the_rows_dtype(model, row, background, orders, target=0):
+    gains = find("17.4").target(model, row, background, orders, target)
+    return gains.astype(background.dtype if background.dtype.kind == "f" else np.float64)
