@@ -157,17 +157,21 @@ def baselines(integrated_gradients):
     numbers = ({}, 0), ({"baseline": 0.25}, 0.25), ({"baseline": -1}, -1)
     for said, number in numbers:
         same = np.full(shape, float(number))
-        expected = integrated_gradients(model, images, 1, baseline=same, steps=5)
-        assert_close(integrated_gradients(model, images, 1, steps=5, **said), expected, **NEAR)
+        expected = integrated_gradients(model, images, 1, baseline=same, steps=2)
+        assert_close(integrated_gradients(model, images, 1, steps=2, **said), expected, **NEAR)
     for word, same in (("mean", means), ("noise", noise)):
-        expected = integrated_gradients(model, images, 1, baseline=same, steps=5)
-        maps = integrated_gradients(model, images, 1, steps=5, baseline=word, rng=np.random.default_rng(4))
+        expected = integrated_gradients(model, images, 1, baseline=same, steps=2)
+        maps = integrated_gradients(model, images, 1, steps=2, baseline=word, rng=np.random.default_rng(4))
         assert_close(maps, expected, **NEAR)
-    maps = integrated_gradients(model, images, 1, steps=5, baseline="noise")  # rng is optional
+    maps = integrated_gradients(model, images, 1, steps=2, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), (shape, True))
     rows, classes = np.array([[1.0, -2.0, 0.5, 3.5], [2.0, 1.0, -1.0, 4.0]]), [2, 0]
-    expected = integrated_gradients(layers(0, 3), rows, classes, baseline=rows.mean(axis=1, keepdims=True))
-    assert_close(integrated_gradients(layers(0, 3), rows, classes, baseline="mean"), expected, **NEAR)
+    expected = integrated_gradients(
+        layers(0, 3), rows, classes, baseline=rows.mean(axis=1, keepdims=True), steps=2
+    )
+    assert_close(
+        integrated_gradients(layers(0, 3), rows, classes, baseline="mean", steps=2), expected, **NEAR
+    )
 
 
 @path.law(

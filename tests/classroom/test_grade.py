@@ -46,28 +46,28 @@ MINE = (  # nobody needs it, and two have it
 SUBMITTED = {
     "ada.py": RIGHT + MINE,
     "bob.py": RIGHT + WRONG_SUM,
-    "cyd loops.py": RIGHT + "def entropy(p, axis=-1):\n    while True: pass\n",
-    "dee_exits.py": RIGHT + "import os\ndef entropy(p, axis=-1):\n    os._exit(0)\n",
+    "cyd loops.py": "def entropy(p, axis=-1):\n    while True: pass\n",
+    "dee_exits.py": "import os\ndef entropy(p, axis=-1):\n    os._exit(0)\n",
     "eve.py": "",
     "fay.py": "def f(:\n",
-    "=Gül & <b>Co (2).PY": RIGHT + HTML,
-    "hal/09_temperature.py": RIGHT + "from minidl.train.metrics import entropy\n",
+    "=Gül & <b>Co (2).PY": HTML,
+    "hal/09_temperature.py": "from minidl.train.metrics import entropy\n",
     "hal/helper.py": "x = 1\n",
-    "ida.zip": RIGHT,
+    "ida.zip": WRONG_SUM,
     "kim.py": "# all my own work\n" + KIM + MINE.replace("total", "s").replace("value", "x"),
     "lou.py": "x" * 2**20 + "y",
 }
-PASSED, LEFT = "passed", ["missing", "missing"]  # nobody here writes 09.3 and 09.4
+PASSED, MISSING, LEFT = "passed", "missing", ["missing", "missing"]  # nobody here writes 09.3 and 09.4
 TABLE = {
     "ada": (3, [PASSED, PASSED, *LEFT]),
     "bob": (1, ["failed", PASSED, *LEFT]),
-    "cyd loops": (2, [PASSED, "timeout", *LEFT]),
-    "dee_exits": (2, [PASSED, "crashed", *LEFT]),
+    "cyd loops": (0, [MISSING, "timeout", *LEFT]),
+    "dee_exits": (0, [MISSING, "crashed", *LEFT]),
     "eve": (0, ["missing"] * 4),
     "fay": (0, ["crashed"] * 4),
-    "=Gül & <b>Co (2)": (2, [PASSED, "failed", *LEFT]),
-    "hal": (2, [PASSED, "library", *LEFT]),
-    "ida": (3, [PASSED, PASSED, *LEFT]),
+    "=Gül & <b>Co (2)": (0, [MISSING, "failed", *LEFT]),
+    "hal": (0, [MISSING, "library", *LEFT]),
+    "ida": (0, ["failed", MISSING, *LEFT]),
     "jo": (0, ["missing"] * 4),
     "kim": (3, [PASSED, PASSED, *LEFT]),
     "lou": (0, ["missing"] * 4),
@@ -215,7 +215,7 @@ def test_the_tables_for_other_programs_can_be_read(graded):
     out = graded[1]
     suites = ElementTree.parse(out / "junit.xml").getroot()
     assert len(suites) == 12 and [len(suite) for suite in suites] == [4] * 12
-    assert sum(int(suite.get("failures")) for suite in suites) == 48 - 11
+    assert sum(int(suite.get("failures")) for suite in suites) == 48 - 5
     with (out / "laws.csv").open(encoding="utf-8", newline="") as file:
         broken = [row for row in csv.DictReader(file) if row["holds"] == "no" and row["name"] == "bob"]
     assert "each row sums to 1" in {row["law"] for row in broken}
@@ -285,10 +285,10 @@ def test_a_further_law_that_the_librarys_function_breaks_stops_the_run_before_it
 def test_identical_submissions_are_listed_as_one_group(tmp_path):
     (tmp_path / "class").mkdir()
     for name in ("bob", "cyd"):
-        (tmp_path / "class" / f"{name}.py").write_text(f"# {name}\n" + stubs("09") + "\n\n" + RIGHT)
+        (tmp_path / "class" / f"{name}.py").write_text(f"# {name}\n" + stubs("09") + "\n\n" + WRONG_SUM)
     (tmp_path / "class" / "dee.py").write_text(stubs("09"))
     (tmp_path / "class" / "eve.py").write_text(stubs("09"))
-    code, out = graded_with("", tmp_path, RIGHT)
+    code, out = graded_with("", tmp_path, WRONG_SUM)
     found = json.loads((out / "results.json").read_text())
     assert code == 0 and found["identical"] == [["ada", "bob", "cyd"]] and found["similar"] == []
     flags = {row["name"]: row["flags"] for row in found["submissions"]}
