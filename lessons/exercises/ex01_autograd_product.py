@@ -42,12 +42,13 @@ PRODUCTS = [
 ]  # fmt: skip
 
 FIVE_AXES = "up to five axes: the gradients sum over all stretched axes, and keep the digits of float64"
-# Several axes stretched or added, in either factor; and squares.
+# Several axes stretched or added, in either factor; squares, and products of one number.
 WIDE = [
     ((3, 3), (3,)), ((3,), (3, 3)), ((3, 3), (3, 3)), ((2, 1, 2), (1, 2, 1)), ((2, 2, 2), (2, 2, 2)),
     ((2,), (2, 3, 2, 2)), ((2, 3, 3, 2), (2,)), ((2, 1, 2, 3), (1, 3, 3, 2)), ((3, 2), (2, 2, 2, 2, 1)),
     ((2, 2, 2, 1, 2), (2, 3)), ((2, 1, 2, 3), (2, 2, 2, 3, 2)), ((2, 2, 2, 1, 2), (2, 1, 2, 3)),
     ((1, 2, 1, 2, 3), (2, 1, 2, 3, 2)), ((2, 2, 3, 1), (1, 1, 2)), ((2, 17), (17,)),
+    ((1, 3), (3, 1)), ((1, 1, 3), (3, 1)),
 ]  # fmt: skip
 
 
@@ -120,9 +121,10 @@ def slopes(shape, linear):
 @product.law(FIVE_AXES)
 def sums_all_axes(matmul):
     for first, second in WIDE:
-        a, b = (f(np.arange(np.prod(n)) + 1.0).reshape(n) for f, n in ((np.cos, first), (np.sin, second)))
+        pair = ((np.cos, first), (np.sin, second))  # transposed arrays: the first axis is contiguous
+        a, b = (f(np.arange(np.prod(n)) + 1.0).reshape(n, order="F") for f, n in pair)
         y = np.matmul(a, b)
-        g = np.cos(np.arange(y.size) + 2.0).reshape(y.shape)
+        g = np.cos(np.arange(y.size) + 2.0).reshape(y.shape, order="F")
         found, (grad_a, grad_b) = matmul(a, b, grad=g)
         assert_close(found, y, rtol=1e-12, atol=1e-14)
         slopes_a = slopes(a.shape, lambda step, b=b, g=g: np.sum(g * np.matmul(step, b)))

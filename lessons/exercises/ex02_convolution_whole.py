@@ -26,6 +26,7 @@ class ColumnConv2d(Op):
 
     x: images (N, C, H, W), already padded.  weight: O filters (O, C, kh, kw).  y: (N, O, OH, OW).
     stride: a pair (height, width). x and weight have the same dtype; y and both gradients have it too.
+    x, weight and grad need not be contiguous.
     ``backward`` gets grad = dL/dy and returns (dL/dx, dL/dweight).
     ValueError if x and weight have different numbers of channels, or if a filter is larger than the image.
     """
@@ -142,16 +143,16 @@ def two_images(conv2d):
     assert_close(grad_weight, alone[0][1] + alone[1][1])
 
 
-@conv2d.law("four images of 5 channels, six filters, sides up to 17, strides up to 5: exact in float64")
+@conv2d.law("four transposed images of 5 channels, six filters, sides to 17, strides to 5: exact in float64")
 def large_convolution(conv2d):
     x, weight, dx, dw = (
-        f(np.arange(np.prod(n)) + 1.0).reshape(n)
+        f(np.arange(np.prod(n)) + 1.0).reshape(n, order="F")
         for f, n in product((np.cos, np.sin), ((4, 5, 17, 16), (6, 5, 4, 5)))
     )
     x *= 1e-13
     for stride in (4, 5), (1, 2):
         y, by_x, by_weight = (by_loops(*pair, stride) for pair in ((x, weight), (dx, weight), (x, dw)))
-        g = 1e-14 * np.cos(np.arange(y.size) + 2.0).reshape(y.shape)
+        g = 1e-14 * np.cos(np.arange(y.size) + 2.0).reshape(y.shape, order="F")
         found, (grad_x, grad_weight) = conv2d(x, weight, grad=g, stride=stride)
         assert_close(found, y, rtol=1e-9, atol=0)
         assert_close(np.sum(dx * grad_x), np.sum(g * by_x), rtol=1e-10, atol=0)
@@ -175,6 +176,8 @@ def convolution_refuses(conv2d):
     two, one = np.ones((1, 2, 3, 3)), np.ones((1, 1, 3, 3))
     assert_refuses("an image of 2 channels, filters of 1", conv2d, two, np.ones((1, 1, 2, 2)))
     assert_refuses("an image of 1 channel, filters of 2", conv2d, one, np.ones((1, 2, 2, 2)))
+    assert_refuses("an image of 4 channels, filters of 2", conv2d, np.ones((1, 4, 3, 3)), two)
+    assert_refuses("an image of 3 × 3, a filter of 5 × 5", conv2d, one, np.ones((1, 1, 5, 5)))
     assert_refuses("an image of 3 × 3, a filter of 4 × 2", conv2d, one, np.ones((1, 1, 4, 2)))
     assert_refuses("an image of 3 × 3, a filter of 2 × 4", conv2d, one, np.ones((1, 1, 2, 4)))
     assert_refuses("an image of 3 × 3, a filter of 2 × 5", conv2d, one, np.ones((1, 1, 2, 5)))

@@ -149,7 +149,7 @@ def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([4.0, 1.0])), 0.5)
     assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0])), 0.25)
     assert_close(largest_stable_lr(np.diag(np.arange(20.0, 0.0, -1.0))), 0.1)
-    assert_close(largest_stable_lr(np.array([[2.0, 1.0], [1.0, 2.0]])), 2 / 3)
+    assert_close(largest_stable_lr(np.array([[2, 1], [1, 2]])), 2 / 3)  # whole numbers
     for rows in ([[2, 1], [1 + 9e-10, 2]], [[2, 1.9e-12], [0, 1]]):  # symmetric but for rounding
         assert_close(largest_stable_lr(np.array(rows)), 2 / np.linalg.eigvalsh(rows)[-1])
 
@@ -160,6 +160,7 @@ def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.array([[4.0]])), 0.5)
     assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
     assert_refuses("curvatures 0, -1 and 0", largest_stable_lr, np.diag([0.0, -1.0, 0.0]))
+    assert_refuses("curvatures 0 and 0", largest_stable_lr, np.zeros((2, 2)))
 
 
 @stable.law("at this rate each step changes only the sign of the steepest component")

@@ -16,7 +16,9 @@ from lessons.exercises.ex03_finetuning_steps import (
     NEAR,
     PHOTOS,
     RESIDUAL,
+    ROWS,
     features_of,
+    others,
     softmax_rows,
 )
 from minidl.classroom.builders import Built
@@ -24,7 +26,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, a
 from minidl.classroom.exercise import Exercise
 from minidl.engine.checks import check_labels, check_number
 from minidl.nn import functional as F
-from minidl.nn.layers import BatchNorm
+from minidl.nn.layers import BatchNorm, BatchNorm2d
 from minidl.nn.module import Module, Parameter
 
 # ---- 03.4 finetune_step
@@ -42,7 +44,7 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     Then each BatchNorm2d, frozen or not, gets new running statistics: the mean and variance (divided by n) of
     each channel of its input, over all images and pixels. BatchNorms are updated one after the other in the
     order of ``model.modules()``, the order in which they run. So earlier BatchNorms already use their new
-    statistics. The count of batches does not change.
+    statistics. The count of batches does not change. A BatchNorm1d keeps its statistics.
 
     The model is left in evaluation mode and in float32. Its layers are otherwise as before, and all its
     parameters require grad. Returns the loss before the step.
@@ -58,7 +60,7 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
         for parameter in layer.parameters():
             parameter.data = parameter.data - rate * parameter.grad
     for norm in model.modules():
-        if isinstance(norm, BatchNorm):
+        if isinstance(norm, BatchNorm2d):
             seen = []
             hook = norm.register_forward_hook(
                 lambda _, inputs, output, seen=seen: seen.append(inputs[0].data)
@@ -251,6 +253,9 @@ def step_keeps(finetune_step):
     assert_fixed(parameters_of(net.state_dict()), after["state"], ["head"])
     for name, x in net.state_dict().items():
         assert_dtype(after["state"][name], x.dtype)
+    _, after = finetune_step(ROWS, MANY[:4], LABELS, {"head": 0.5})
+    for name, x in others(ROWS.build().state_dict()).items():  # a BatchNorm1d
+        assert_equal(after["state"][name], x)
     ten = Built("small_cnn", 0, num_classes=3, widths=(3,) + (2,) * 9, pool_after=())
     _, after = finetune_step(ten, PHOTOS, LABELS, {"block1": 0.5})
     assert_fixed(parameters_of(ten.build().state_dict()), after["state"], ["block1"])

@@ -39,6 +39,7 @@ def train_new_head(
     change either, and the forward passes use them. Afterwards only the head's parameters require grad. The
     model is left in training mode. The attribute ``frozen`` of each BatchNorm is True, so later forward
     passes do not change its statistics. Otherwise the other layers are as before.
+    You may rely on this: the model has no Dropout.
     Returns the mean cross-entropy before each step: (steps,) in float64.
     ValueError for fewer than one class or step, and for a label that is not a class of the new task. The
     label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -140,6 +141,7 @@ def worked_new_head(train_new_head):
 @head.law("two steps: losses and head are those of softmax regression on the fixed features")
 def worked_head_steps(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2)
+    assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2, steps=3, lr=10.0)  # too far: the loss rises
     numbers = np.array([299, 0, 7, 299], np.uint16)
     assert_trained(train_new_head, CNN, PHOTOS, numbers, np.int64(300))
 

@@ -111,8 +111,9 @@ class Exercise:
         tensor     the same for a function of Tensors: floating arrays become Tensors, params go to the call
         kernel     impl(*arguments) -> the array named by ``writes`` after the loops; a tuple if several
         model      impl(*arguments, **params) -> values. A ``Built`` among the arguments is built first. The
-                   call must not change its model, also if it raises. Tensors come back as arrays, a model as
-                   its ``contents``. With ``writes`` (the models that impl trains): (value, contents of each)
+                   call must not change its model, also if it raises. Tensors come back as arrays (but no
+                   Tensor is taken for a float), a model as its ``contents``. With ``writes`` (the models
+                   that impl trains): (value, contents of each)
 
     Without ``grad`` an op or tensor returns (y, ()). A law passes an output array to a kernel, as callers do.
     The array is copied like every argument, so the law's own array does not change.

@@ -214,6 +214,8 @@ class Direct(Answerer):
         is_given = any(answer is model for model in kept)
         if isinstance(answer, Module):
             answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
+        wanted = f"{self.name} returned a Tensor: its signature says float, which .item() gives"
+        require(not isinstance(answer, Tensor) or self.returns != "float", wanted, WrongAnswer)
         answer = contents_of_models(answer)
         answer = plain_value(answer, self.name) if self.written else self._plain(answer)
         check_kind(answer, self.returns, self.name)

@@ -280,8 +280,8 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
 
         x_0 = start        x_{t+1} = x_t - lr H x_t
 
-    hessian H: (n, n), symmetric.  start: (n,). Along an eigenvector with the eigenvalue lambda, each step
-    multiplies x by 1 - lr lambda.
+    hessian H: (n, n), symmetric.  start: (n,).  lr: 0 or more.  steps: 1 or more.
+    Along an eigenvector with the eigenvalue lambda, each step multiplies x by 1 - lr lambda.
 
     >>> from minidl.transfer.finetune import descend_quadratic
     >>> print(descend_quadratic(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([1.0, 4.0]), lr=0.5, steps=2))

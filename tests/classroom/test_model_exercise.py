@@ -174,6 +174,16 @@ def test_a_list_is_no_array_also_beside_a_model(writes):
         task.adapt(lambda model, x: model(x).data.tolist())(MODEL, X)
 
 
+def test_a_tensor_is_no_number():
+    def loss(model, x) -> float:
+        return model(x).sum().item()
+
+    task = Exercise("91.2", loss, kind="model", points=1, hints=("Look.",))
+    task.adapt(loss)(MODEL, X)
+    with pytest.raises(WrongAnswer, match="returned a Tensor: its signature says float"):
+        task.adapt(lambda model, x: model(x).sum())(MODEL, X)
+
+
 @pytest.mark.parametrize(
     "change, says",
     [

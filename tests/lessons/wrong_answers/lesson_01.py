@@ -619,3 +619,73 @@ def one_added(grad, shape):
 def tiny_gradients_left_out(inputs, steps):
     y, grads = find("01.6").target(inputs, steps)
     return y, [g if np.abs(g).max(initial=0) >= 1e-12 else 0 * g for g in grads]
+
+
+@wrong("01.3", "with one front axis too many, the axes are aligned to the left where the lengths allow this")
+def left_aligned(grad, shape):
+    n = len(shape)
+    if grad.ndim > n > 0 and grad.shape[:n] == shape != grad.shape[-n:]:
+        return grad.sum(axis=tuple(range(n, grad.ndim)))
+    return unbroadcast(grad, shape)
+
+
+def in_memory_order(x):
+    """The numbers of x as its memory has them: those of x itself only if x is contiguous."""
+    return np.ravel(x, order="K").reshape(np.shape(x))
+
+
+@wrong("01.3", "the gradient is read as if its memory were contiguous")
+def contiguous_gradient(grad, shape):
+    return grad if grad.shape == shape else unbroadcast(in_memory_order(grad), shape)
+
+
+@wrong("01.4", "takes the parents out of the caller's own lists")
+def empties_the_lists(root, parents_of):
+    finished, seen, stack = [], {root}, [(root, parents_of(root))]
+    while stack:
+        node, parents = stack[-1]
+        if not isinstance(parents, list):
+            parents = list(parents)
+            stack[-1] = node, parents
+        while parents:
+            parent = parents.pop()
+            if parent not in seen:
+                seen.add(parent)
+                stack.append((parent, parents_of(parent)))
+                break
+        else:
+            finished.append(node)
+            stack.pop()
+    return finished[::-1]
+
+
+@wrong("01.5", "a product of one number loses its axes")
+class OneNumber(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return y.reshape(()) if y.size == 1 else y
+
+
+@wrong("01.5", "the gradient is read as if its memory were contiguous")
+class ContiguousGrad(find("01.5").target):
+    def backward(self, grad):
+        return super().backward(in_memory_order(grad))
+
+
+@wrong("01.6", "the result has the dtype of the first input")
+def first_dtype(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y.astype(inputs[0].dtype), grads
+
+
+@wrong("01.6", "an input without elements has a gradient of one 0")
+def gradient_of_nothing(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [grad if grad.size else np.zeros(1, grad.dtype) for grad in grads]
+
+
+@wrong("01.1", "a product below 1e-8 is 0")
+class TinyProducts(find("01.1").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return np.where(np.abs(y) < 1e-8, 0, y).astype(y.dtype)

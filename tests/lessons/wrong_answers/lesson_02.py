@@ -281,3 +281,31 @@ def float64_only(columns, kernel_size, stride, dilation, image):
     if image.dtype != np.float64:
         raise TypeError("float64 is expected")
     find("02.3").target(columns, kernel_size, stride, dilation, image)
+
+
+@wrong("02.4", "strides computed from the shape: right only for contiguous images")
+class StridesOfTheShape(find("02.4").target):
+    def forward(self, x, weight):
+        return super().forward(np.ravel(x, order="K").reshape(x.shape), weight)
+
+
+@wrong("02.4", "the gradient is read as if its memory were contiguous")
+class ContiguousGrad(find("02.4").target):
+    def backward(self, grad):
+        return super().backward(np.ravel(grad, order="K").reshape(grad.shape))
+
+
+@wrong("02.4", "an image with twice the channels of a filter is taken")
+class TwiceTheChannels(find("02.4").target):
+    def forward(self, x, weight):
+        channels = weight.shape[1]
+        return super().forward(x[:, :channels] if channels > 1 and x.shape[1] % channels == 0 else x, weight)
+
+
+@wrong("02.4", "only the number of places is checked, which is positive for a filter too large both ways")
+class PlacesMultiplied(find("02.4").target):
+    def forward(self, x, weight):
+        sides = [1 + (n - k) // s for n, k, s in zip(x.shape[2:], weight.shape[2:], self.stride, strict=True)]
+        if x.shape[1] == weight.shape[1] and max(sides) < 0:
+            return np.zeros((len(x), len(weight), 1, 1), x.dtype)
+        return super().forward(x, weight)

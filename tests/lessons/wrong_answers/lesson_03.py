@@ -6,6 +6,7 @@ import numpy as np
 
 from lessons.exercises import find
 from minidl import nn
+from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.layers import BatchNorm
 from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
@@ -698,3 +699,31 @@ def refuses_more_rounding(hessian):
     if (np.abs(hessian - hessian.T) > 1e-12 * np.abs(hessian).max()).any():
         raise ValueError("not symmetric")
     return find("03.2").target(hessian)
+
+
+@wrong("03.2", "a hessian of zeros gives an infinite bound")
+def bound_of_zeros(hessian):
+    return find("03.2").target(hessian) if np.any(hessian) else np.inf
+
+
+@wrong("03.4", "the loss is a Tensor")
+def loss_as_tensor(model, images, labels, rates):
+    return Tensor(np.float32(find("03.4").target(model, images, labels, rates)))
+
+
+@wrong("03.4", "a BatchNorm1d gets new statistics too")
+def all_norms_settle(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            rows = np.asarray(images, np.float32).reshape(len(images), -1)
+            norm.running_mean[:], norm.running_var[:] = rows.mean(axis=0), rows.var(axis=0)
+    return loss
+
+
+not_taken("03.2", "whole numbers", lambda g: g["hessian"].dtype.kind != "f")
+
+
+@wrong("03.3", "the losses are the smallest so far")
+def losses_never_rise(model, images, labels, num_classes, **options):
+    return np.minimum.accumulate(find("03.3").target(model, images, labels, num_classes, **options))
