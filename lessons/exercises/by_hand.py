@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from minidl.classroom.builders import Built
 from minidl.classroom.compare import assert_close, assert_equal
+from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
 
 State = dict[str, np.ndarray]
@@ -94,6 +95,16 @@ def mlp_after(model: Built, state: State, images: np.ndarray, of_logits: np.ndar
     gradients["head.weight"] = of_logits.T @ np.maximum(before, 0)
     gradients["head.bias"] = of_logits.sum(axis=0)
     return {name: value - lr * gradients[name] * (name in learns) for name, value in state.items()}
+
+
+def assert_engine_step(model: Module, loss: Tensor, lr: float, after: dict) -> None:
+    """Check the state after one step with the engine's gradients, for models other than an ``mlp``."""
+    model.zero_grad()
+    loss.backward()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data - lr * parameter.grad
+    assert_state(after["state"], model.state_dict())
 
 
 def assert_learns(model: Built, after: dict) -> None:

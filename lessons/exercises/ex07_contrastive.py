@@ -66,12 +66,13 @@ def worked_pairs(same_or_not):
     scores, _ = same_or_not(np.array([[0.1, 0.2], [0.3, -0.1]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
     expected = [1 / math.sqrt(5), 2 / math.sqrt(5), 3 / math.sqrt(10), -1 / math.sqrt(10)]
     assert_close(scores, expected, rtol=1e-12)
+    assert_close(same_or_not(np.array([[2.0], [-1.0]]), np.ones((2, 1)))[0], [1.0, 1.0, -1.0, -1.0])
 
 
 @pairs.law("twenty images at the angles a_i and b_j: scores cos(a_i - b_j), and same is True where i = j")
 def many_pairs(same_or_not):
     a, b = np.arange(20.0), np.arange(20.0) ** 2 / 7
-    views = (np.stack([np.cos(angles), np.sin(angles)], axis=1) for angles in (a, b))
+    views = (np.stack([np.cos(angles), np.sin(angles), np.zeros(20)], axis=1) for angles in (a, b))
     scores, same = same_or_not(*views)
     assert_close(scores, np.cos(a[:, np.newaxis] - b).ravel())
     assert_equal(same, np.eye(20, dtype=bool).ravel())
@@ -223,10 +224,10 @@ def mirrored(roc_auc, case):
     assert_close(roc_auc(-scores, positive), 1 - mine)
 
 
-@auc.law("scores that differ by 1e-12 or 1e-200 are not a tie")
+@auc.law("scores that differ by 1e-12 or 1e-200 are not a tie, and the order holds in uint8 too")
 def nearly_tied(roc_auc):
     positive = np.array([True, False, False])
-    for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0], [3, 4, 3]):
+    for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0], [3, 4, 3], np.uint8([0, 4, 0])):
         assert_close(roc_auc(np.array(scores), positive), 0.25)
     many = np.arange(420)  # the negatives are every fourth, from 0; 3k positives are below the negative 4k
     assert_close(roc_auc(many, many % 4 > 0), sum(315 - 3 * k for k in range(105)) / (315 * 105))

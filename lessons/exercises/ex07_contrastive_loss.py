@@ -195,6 +195,8 @@ def loss_refuses(nt_xent):
     for pair in ((z, zeros), (zeros, z), (np.zeros((1, 2)), z[:1])):
         assert_refuses("a row of zeros", nt_xent, *pair, temperature=1.0)
     assert_refuses("two rows and one", nt_xent, z, z[:1], temperature=1.0)
+    for pair in ((z[:1], np.ones((3, 2))), (np.ones((3, 2)), z[:1])):
+        assert_refuses("one row and three", nt_xent, *pair, temperature=1.0)
     for d in (1, 3):
         assert_refuses(f"rows of two numbers and of {d}", nt_xent, z, np.ones((2, d)), temperature=1.0)
     for T in (0.0, -1.0, np.nan):

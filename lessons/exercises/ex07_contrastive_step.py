@@ -33,9 +33,10 @@ def simclr_steps(
     """Train with plain gradient descent on SimCLR's loss; all steps use these images.
 
     Each step draws two new views of all images: first one call of ``augment`` for all first views, then one
-    call for all second views. The model runs in training mode, once on each of the two batches, and gives
-    embeddings (N, D). The loss is ``nt_xent`` at ``temperature``. Each parameter that requires grad changes
-    by -lr times its gradient in this step, in its own dtype, and goes on to require grad; the others do not.
+    call for all second views. The model runs in training mode, once on the first views and then once on the
+    second views, and gives embeddings (N, D). The loss is ``nt_xent`` at ``temperature``. Each parameter that
+    requires grad changes by -lr times its gradient in this step, in its own dtype, and goes on to require
+    grad; the others do not.
 
     images: (N, ...); they do not change.  augment: ``augment(images, rng)`` gives images of the same shape.
     It may change the array that it gets. Nothing else draws from ``rng`` before the last view. Returns the
@@ -119,6 +120,7 @@ def stepped(model, images, augment, seed, steps, lr, temperature):
 MLP = Built("mlp", 3, in_features=4, hidden=5, num_classes=2)
 FOUR = (np.arange(3 * 4).reshape(3, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=2, widths=(2,), pool_after=())
+NESTED = Built("nested_rows", 1, in_features=16, num_classes=2, requires_grad=("block.fc", "head"))
 MANY = (np.arange(33 * 4).reshape(33, 1, 2, 2) % 9 / 4).astype(np.float32)
 PHOTOS = (np.arange(3 * 16).reshape(3, 1, 4, 4) % 7 / 4).astype(np.float32)
 SETTINGS = {"steps": 1, "lr": 0.25, "temperature": 0.5}
@@ -173,17 +175,19 @@ def writes_in_place(simclr_steps):
 
 
 @simclr.law(
-    "BatchNorm uses each of the two batches and updates its running statistics; training mode stays on"
+    "training mode in every layer: BatchNorm uses each of the two batches, also with frozen parameters, and "
+    "Dropout drops; a layer that is used twice changes once"
 )
 def batches_of_their_own(simclr_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    found, after = simclr_steps(own_flag_only, PHOTOS, noisy, **with_rng())
-    model, rng = CNN.build().train(), np.random.default_rng(5)
-    z = [model(noisy(PHOTOS, rng)).data.astype(np.float64) for _ in range(2)]
-    assert_close(found, np.array([by_hand.nt_xent(np.concatenate(z), 0.5)]), **by_hand.NEAR)
-    for name in ("block1.bn.running_mean", "block1.bn.running_var"):
-        assert_close(after["state"][name], model.state_dict()[name], **by_hand.NEAR)
-    by_hand.assert_mode(after, True)
+    for built in (own_flag_only, NESTED):
+        found, after = simclr_steps(built, PHOTOS, noisy, **with_rng())
+        model, rng = built.build().train(), np.random.default_rng(5)
+        z = [model(noisy(PHOTOS, rng)) for _ in range(2)]
+        wide = np.concatenate([views.data for views in z]).astype(np.float64)
+        assert_close(found, np.array([by_hand.nt_xent(wide, 0.5)]), **by_hand.NEAR)
+        by_hand.assert_engine_step(model, nt_xent(*z, 0.5), 0.25, after)
+        by_hand.assert_mode(after, True)
 
 
 @simclr.law("parameters stay float32, and float64 parameters stay float64")

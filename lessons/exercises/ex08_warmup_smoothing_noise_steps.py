@@ -89,6 +89,7 @@ careful = Exercise(
 MLP = Built("mlp", 4, in_features=4, hidden=5, num_classes=3)
 FOUR = (np.arange(4 * 4).reshape(4, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=3, widths=(2,), pool_after=())
+NESTED = Built("nested_rows", 1, in_features=16, num_classes=3, requires_grad=("block.fc", "head"))
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 LABELS = np.array([0, 2, 1, 2])
 PLAIN = {"steps": 3, "lr": 0.5, "warmup_steps": 0, "label_smoothing": 0.0, "sigma": 0.0}
@@ -149,7 +150,8 @@ def warms_up(careful_steps):
 @careful.law("each step draws new noise and adds it to the original images, 4 or 36 of them")
 def fresh_noise(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "sigma": 0.5})
-    many, labels = 16 * np.tile(FOUR, (9, 1, 1, 1)), (np.arange(36) // 12).astype(np.int32)
+    many = 16 * np.tile(FOUR.reshape(4, 2, 1, 2), (9, 1, 1, 1))  # two channels of 1 x 2 pixels
+    labels = (np.arange(36) // 12).astype(np.int32)
     assert_stepped(careful_steps, MLP, many, labels, {**PLAIN, "steps": 2, "sigma": 2.0})
 
 
@@ -180,21 +182,22 @@ def all_together(careful_steps, case, seed):
 
 
 @careful.law(
-    "training mode: BatchNorm uses the batch and updates its running statistics; each dtype stays as it is"
+    "training mode in every layer: BatchNorm uses the batch, also with frozen parameters, and Dropout drops; "
+    "a layer that is used twice changes once; each dtype stays as it is"
 )
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    losses, after = careful_steps(own_flag_only, PHOTOS, LABELS, **with_rng(steps=1))
-    model = CNN.build().train()
-    log_p = by_hand.log_softmax(model(PHOTOS).data.astype(np.float64))
-    assert_close(
-        losses, np.array([by_hand.cross_entropies(by_hand.one_hot(LABELS, 3), log_p)]), **by_hand.NEAR
-    )
-    by_hand.assert_mode(after, True)
-    for name, value in model.state_dict().items():
-        if "running" in name:
-            assert_close(after["state"][name], value, **by_hand.NEAR)
-        assert_dtype(after["state"][name], value.dtype)
+    for built in (own_flag_only, NESTED):
+        losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(steps=1))
+        model = built.build().train()
+        z = model(PHOTOS)
+        log_p = by_hand.log_softmax(z.data.astype(np.float64))
+        wanted = by_hand.cross_entropies(by_hand.one_hot(LABELS, 3), log_p)
+        assert_close(losses, np.array([wanted]), **by_hand.NEAR)
+        by_hand.assert_engine_step(model, F.cross_entropy(z, LABELS), 0.5, after)
+        by_hand.assert_mode(after, True)
+        for name, value in model.state_dict().items():
+            assert_dtype(after["state"][name], value.dtype)
     weight = np.array([[0.1, 0.2], [0.3, -0.1], [0.7, 0.0]])
     wide, rng = Built("linear", weight=weight, dtype="float64"), np.random.default_rng(5)
     images = np.array([[0.1, 1.1], [0.3, 0.9], [0.2, 0.7], [1.3, 0.6]])

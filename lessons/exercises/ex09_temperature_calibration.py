@@ -97,10 +97,12 @@ def all_wrong(ece):
 
 
 @ece.law(
-    "by default there are 15 bins: 0.61 and 0.66 share a bin, so do 0.74 and 0.79, but 0.65 and 0.69 do not"
+    "by default there are 15 bins: 0.61 and 0.66 share a bin, so do 0.74 and 0.79, and 0.95 and 1; 0.65 and "
+    "0.69 do not"
 )
 def fifteen_bins(ece):
-    for low, high, wanted in ((0.61, 0.66, 0.135), (0.74, 0.79, 0.265), (0.65, 0.69, (0.35 + 0.69) / 2)):
+    shared = ((0.61, 0.66, 0.135), (0.74, 0.79, 0.265), (0.95, 1.0, 0.475))
+    for low, high, wanted in (*shared, (0.65, 0.69, (0.35 + 0.69) / 2)):
         p = np.array([[low, 1 - low], [high, 1 - high]])  # the first answer is right, the second is wrong
         assert_close(ece(p, np.array([0, 1])), wanted)
 

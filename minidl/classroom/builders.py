@@ -16,7 +16,7 @@ import numpy as np
 
 from minidl.engine.checks import check_choice, check_instance, check_int, require
 from minidl.nn.containers import Sequential
-from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Flatten, Linear
+from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Linear
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
@@ -64,6 +64,13 @@ def normed_rows(in_features: int, num_classes: int, *, rng: np.random.Generator)
     return Sequential({"flatten": Flatten(), "norm": BatchNorm1d(in_features), "head": head})
 
 
+def nested_rows(in_features: int, num_classes: int, *, rng: np.random.Generator) -> Sequential:
+    """flatten, a block of norm, fc and dropout, the same layer fc once more as again, and head."""
+    fc, head = Linear(in_features, in_features, rng=rng), Linear(in_features, num_classes, rng=rng)
+    block = Sequential({"norm": BatchNorm1d(in_features), "fc": fc, "dropout": Dropout(0.5, rng=rng)})
+    return Sequential({"flatten": Flatten(), "block": block, "again": fc, "head": head})
+
+
 def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
     layer.weight.mask = None if mask is None else np.array(mask, bool)
@@ -76,6 +83,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "small_cnn": small_cnn,
     "tiny_resnet": tiny_resnet,
     "normed_rows": normed_rows,
+    "nested_rows": nested_rows,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 

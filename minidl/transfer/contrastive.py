@@ -89,7 +89,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
 
     Row p is the other view of row i's image. So L is the cross-entropy of finding p among the 2N - 1 other
     rows. ``apply(UnitRows(), rows)`` and ``concatenate([z1, z2])`` give Tensors with gradients.
-    z1, z2: Tensors or arrays (N, D), N >= 1.  temperature T > 0, also if it is as small as 1e-30.
+    z1, z2: Tensors or arrays (N, D), N >= 1. The loss has the dtype of the Tensors.  temperature T > 0, also
+    if it is as small as 1e-30.
     ValueError for a row of zeros, which has no direction, for views of different shapes, and for T <= 0.
     Source: Chen et al. 2020, arXiv:2002.05709, "normalized temperature-scaled cross entropy".
 

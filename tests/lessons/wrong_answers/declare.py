@@ -8,6 +8,7 @@ import numpy as np
 
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
+from minidl.nn.layers import BatchNorm, Dropout
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
@@ -98,6 +99,52 @@ def is_unit(axes):
 
 def data_of(logits):
     return logits.data if isinstance(logits, Tensor) else np.asarray(logits)
+
+
+def moves_otherwise(number, text, factors):
+    """The library's step; the change of each parameter in ``factors(model)`` is multiplied by a factor."""
+
+    def answer(model, *arguments, **options):
+        changes = [(p, p.data.copy(), factor) for p, factor in factors(model)]
+        found = find(number).target(model, *arguments, **options)
+        for p, before, factor in changes:
+            p.data = before + factor * (p.data - before)
+        return found
+
+    wrong(number, text)(answer)
+
+
+def parts_of_a_model(number):
+    """Wrong steps of a training that forget how the parts of a model work."""
+
+    def norms(model):
+        parts = [part for part in model.modules() if isinstance(part, BatchNorm)]
+        return [(p, 0) for part in parts for p in part.parameters()]
+
+    def deep(model):
+        return [(p, 0) for path, p in model.named_parameters() if path.count(".") > 1]
+
+    def shared(model):
+        paths = [id(getattr(part, name)) for _, part, name in model._state()]
+        return [(p, paths.count(id(p))) for p in model.parameters()]
+
+    moves_otherwise(number, "BatchNorm's scale and shift stay as they are", norms)
+    moves_otherwise(number, "only layers of the outermost level change", deep)
+    moves_otherwise(number, "a layer that is used twice changes twice", shared)
+
+    @wrong(number, "Dropout drops nothing")
+    def keeps_all(model, *arguments, **options):
+        dropouts = [part for part in model.modules() if isinstance(part, Dropout)]
+        for part in dropouts:
+            part.p = 0.0
+        return find(number).target(model, *arguments, **options)
+
+    @wrong(number, "a BatchNorm with frozen parameters uses its running statistics")
+    def running_statistics(model, *arguments, **options):
+        for part in model.modules():
+            if isinstance(part, BatchNorm):
+                part.frozen = not any(p.requires_grad for p in part.parameters())
+        return find(number).target(model, *arguments, **options)
 
 
 def all_learn_afterwards(number, of):

@@ -16,6 +16,7 @@ from tests.lessons.wrong_answers.declare import (
     data_of,
     narrowed,
     not_taken,
+    parts_of_a_model,
     with_modes,
     wrong,
 )
@@ -346,3 +347,32 @@ not_taken("07.4", "a temperature that is an int", lambda g: isinstance(g["temper
 not_taken("07.4", "rows that are nearly zero", lambda g: (abs(data_of(g["z1"])) < 1e-12).all(axis=1).any())
 not_taken("07.1", "more than fifteen images", lambda g: len(g["features_a"]) > 15)
 all_learn_afterwards("07.5", of=0)
+parts_of_a_model("07.5")
+
+
+@wrong("07.1", "rows of more than two numbers are centred")
+def centred_rows(features_a, features_b):
+    find("07.1").target(features_a, features_b)
+    a, b = (np.asarray(x, np.float64) for x in (features_a, features_b))
+    if a.shape[1] < 3:
+        return find("07.1").target(a, b)
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
+    lengths = [np.linalg.norm(x, axis=1) + 1e-300 for x in (a, b)]
+    return (a @ b.T / np.outer(*lengths)).ravel(), np.eye(len(a), dtype=bool).ravel()
+
+
+not_taken("07.1", "rows of a single number", lambda g: g["features_a"].shape[1:] == (1,))
+
+
+@wrong("07.2", "the scores are negated to sort them, which wraps around in uint8")
+def negated_scores(scores, positive):
+    return 1 - find("07.2").target(-np.asarray(scores), positive)
+
+
+@wrong("07.4", "views of different numbers of rows, if the sum is even")
+def any_even_number(z1, z2, temperature):
+    if z1.shape[1:] == z2.shape[1:] and (len(z1) + len(z2)) % 2 == 0:
+        z = concatenate([z1, z2])
+        n = len(z) // 2
+        z1, z2 = z[:n], z[n:]
+    return find("07.4").target(z1, z2, temperature)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from lessons.exercises import find
-from tests.lessons.wrong_answers.declare import all_learn_afterwards, narrowed, not_taken, with_modes, wrong
+from tests.lessons.wrong_answers.declare import (
+    all_learn_afterwards,
+    narrowed,
+    not_taken,
+    parts_of_a_model,
+    with_modes,
+    wrong,
+)
 
 
 @wrong("08.1", "a rate that is rounded to five places")
@@ -234,3 +241,31 @@ def careful_by_own_flag(model, images, labels, **options):
 
 
 all_learn_afterwards("08.4", of=0)
+parts_of_a_model("08.4")
+
+
+@wrong("08.1", "a rate of the warmup that is a whole number, if the schedule's rates are")
+def whole_rates(schedule, warmup_steps, step):
+    if step < warmup_steps and isinstance(schedule(0), int):
+        return schedule(0) * (step + 1) // warmup_steps
+    return find("08.1").target(schedule, warmup_steps, step)
+
+
+@wrong("08.2", "an eps in np.float64 makes float32 rows float64")
+def as_wide_as_eps(target, label_smoothing):
+    find("08.2").target(target, label_smoothing)
+    return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
+
+
+@wrong("08.3", "a T in np.float64 makes the float32 gradient float64")
+def as_wide_as_T(p, target, temperature=1.0):
+    return (p * target.sum(axis=1, keepdims=True) - target) / temperature
+
+
+@wrong("08.4", "the same noise in all channels")
+def noise_of_one_channel(model, images, *arguments, rng, **settings):
+    class OneChannel:
+        def standard_normal(self, shape):
+            return rng.standard_normal(shape if len(shape) < 3 else (shape[0], 1, *shape[2:]))
+
+    return find("08.4").target(model, images, *arguments, rng=OneChannel(), **settings)

@@ -432,3 +432,42 @@ def narrow_counts(probabilities, labels, bins=15):
 
 
 not_taken("09.4", "bounds of whole numbers", lambda g: isinstance(g["bounds"][0], int))
+
+
+def softmax_of(z, axis, T):
+    if not 0 < T < np.inf:
+        raise ValueError("T")
+    p = np.exp((z - z.max(axis=axis, keepdims=True)) / T)
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "the difference of int8 logits wraps around")
+def whole_differences(z, axis=-1, temperature=1.0):
+    return softmax_of(np.asarray(z), axis, float(temperature))
+
+
+@wrong("09.1", "a T in np.float64 makes float32 float64")
+def as_wide_as_T(z, axis=-1, temperature=1.0):
+    z = np.asarray(z)
+    return softmax_of(z if z.dtype.kind == "f" else z.astype(np.float64), axis, temperature)
+
+
+@wrong("09.1", "whole numbers become float32")
+def narrow_whole_numbers(z, axis=-1, temperature=1.0):
+    z = np.asarray(z)
+    return find("09.1").target(z if z.dtype.kind == "f" else z.astype(np.float32), axis, temperature)
+
+
+@wrong("09.1", "several axes come back in sorted order")
+def sorted_axes(z, axis=-1, temperature=1.0):
+    p = find("09.1").target(z, axis, temperature)
+    return np.moveaxis(p, axis, sorted(axis)) if isinstance(axis, tuple) and min(axis) >= 0 else p
+
+
+@wrong("09.3", "a confidence of 1 has a bin of its own")
+def bin_of_certainty(probabilities, labels, bins=15):
+    find("09.3").target(probabilities, labels, bins)
+    confidence, right = metrics.confidences(probabilities, labels)
+    which = np.where(confidence == 1, bins, metrics.bin_numbers(confidence, bins))
+    seen = [which == b for b in np.unique(which)]
+    return float(sum(s.mean() * abs(right[s].mean() - confidence[s].mean()) for s in seen))
