@@ -59,9 +59,11 @@ def batch_norm(
 
 
 def normed_rows(in_features: int, num_classes: int, *, rng: np.random.Generator) -> Sequential:
-    """flatten, then norm, a BatchNorm1d, and head, a Linear without a bias."""
+    """flatten, header, a BatchNorm1d, and head, a Linear without a bias; and gain, which is unused."""
     head = Linear(in_features, num_classes, bias=False, rng=rng)
-    return Sequential({"flatten": Flatten(), "norm": BatchNorm1d(in_features), "head": head})
+    model = Sequential({"flatten": Flatten(), "header": BatchNorm1d(in_features), "head": head})
+    model.gain = Parameter(np.ones(1, np.float32))
+    return model
 
 
 def nested_rows(in_features: int, num_classes: int, *, rng: np.random.Generator) -> Sequential:

@@ -727,3 +727,20 @@ not_taken("03.2", "whole numbers", lambda g: g["hessian"].dtype.kind != "f")
 @wrong("03.3", "the losses are the smallest so far")
 def losses_never_rise(model, images, labels, num_classes, **options):
     return np.minimum.accumulate(find("03.3").target(model, images, labels, num_classes, **options))
+
+
+@wrong("03.3", "the parameters of the model itself still require grad")
+def own_parameters_learn(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for value in vars(model).values():
+        if isinstance(value, nn.Parameter):
+            value.requires_grad_()
+    return losses
+
+
+@wrong("03.3", "layers whose name begins with head are not frozen")
+def by_the_names_beginning(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("head"))
+    return losses
