@@ -81,7 +81,7 @@ WRITES = {
 GIVES_NAN = {
     ("compress.iterative_prune", "lr"): "the history says that a step diverged; the model is the one before"
 }
-# Arguments that Matplotlib writes as text, whatever they are: a few values stand for all, since figures are slow.
+# Arguments that Matplotlib writes as text, whatever they are. A few values stand for all: figures are slow.
 LABELS = {"label", "title", "xlabel", "ylabel"}
 WRITTEN = ("None", "empty text", "ragged", "object")
 # Public names without a valid call in CALLS, and why.
