@@ -9,7 +9,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.engine.recording import no_grad
 from minidl.nn.module import Module, eval_mode
-from minidl.transfer.features import linear_probe, standardise
+from minidl.transfer.features import extract_features, linear_probe, standardise
 
 # ---- 04.4 head_on_features
 
@@ -22,7 +22,7 @@ def head_on_features(
     The features f of an image are the output of the layer with the dotted path ``layer``, in evaluation mode.
     ``reshape`` makes them one row of D numbers. ``standardise(features, features)`` scales them; a feature
     that is equal for all images becomes 0. ``linear_probe(scaled, labels, l2)`` finds the best head on the
-    scaled features, a Linear. ``no_grad()`` runs the model without a graph. The model's mode is the same
+    scaled features, a Linear. The model runs without a graph, in ``no_grad()``. Its mode is the same
     afterwards.
 
     The result is a head on the original features: weight @ f + bias gives the same logits as the best head
@@ -70,16 +70,8 @@ LABELS = np.array([0, 1, 2, 1, 0, 2])
 
 
 def features_of(model, images, layer):
-    """The features in float64. Only the first layers of a Sequential are used."""
-    return output_of(model.build(), images, layer).data.reshape(len(images), -1).astype(np.float64)
-
-
-def output_of(module, x, path):
-    top, _, inner = path.partition(".")
-    for name, child in module.named_children():
-        if name == top:
-            return output_of(child, x, inner) if inner else child(x)
-        x = child(x)
+    """The features in float64."""
+    return extract_features(model.build(), images, layer).reshape(len(images), -1).astype(np.float64)
 
 
 def assert_best(head_on_features, model, images, labels, layer, l2):
@@ -139,7 +131,8 @@ def takes_the_layer(head_on_features):
     for layer in ("block1", "block1.conv", "block2.bn"):
         assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, 0.5)
     inner = Built("tiny_resnet", 2, num_classes=3, in_channels=1, widths=(2, 3))
-    assert_best(head_on_features, inner, PHOTOS, LABELS, "stage1.block1.residual.body.conv1", 0.5)
+    for layer in ("stage1.block1.residual.body.conv1", "stage2.block1.residual.shortcut"):
+        assert_best(head_on_features, inner, PHOTOS, LABELS, layer, 0.5)
     rng = np.random.default_rng(0)
     many = rng.integers(-8, 9, (140, 1, 2, 2)).astype(np.float32)
     assert_best(head_on_features, MLP, many, np.arange(140) % 135, "fc1", 0.5)  # an output (N, D)
@@ -162,7 +155,7 @@ def other_tasks(head_on_features):
 )
 def head_of_training(head_on_features):
     for training, learns in ((True, True), (True, False), (("block1",), True), (("block1.bn",), True)):
-        settings = {"training": training, "requires_grad": learns}
+        settings = {"training": training, "requires_grad": learns, "graph": False}
         model = Built("small_cnn", 3, num_classes=2, widths=(2, 3), pool_after=(1,), **settings)
         found = head_on_features(model, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
         evaluated = head_on_features(CNN, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
@@ -183,6 +176,7 @@ def head_refuses(head_on_features):
         ("the layer 'block7'", LABELS, "block7", 1.0),
         ("an l2 of 0", LABELS, "flatten", 0.0),
         ("an l2 of -1", LABELS, "flatten", -1.0),
+        ("labels without a 0", LABELS + 1, "flatten", 1.0),
         ("labels without a 1", np.array([0, 2, 2, 0, 2, 2]), "flatten", 1.0),
     ):
         for model in (CNN, Built("small_cnn", 3, **CNN.settings, training=True)):  # the mode is restored

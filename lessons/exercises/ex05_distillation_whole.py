@@ -182,6 +182,7 @@ def loss_refuses(loss):
     z, y = np.zeros((2, 2)), np.array([0, 1])
     bad = [
         (0.0, 0.0),
+        (-0.5, -0.5),
         *((w, 1.0) for w in (-0.25, -1e-9, np.nan)),
         *((1.0, w) for w in (-0.25, -1e-9, np.nan)),
     ]
@@ -201,7 +202,9 @@ def loss_refuses(loss):
         for pair in ((z, np.zeros(shape)), (np.zeros(shape), z)):
             assert_refuses(f"logits (2, 2) and {shape}", loss, *pair, None, **SOFT_ONLY, temperature=2.0)
     for tau in (0.0, -2.0, np.nan):
-        assert_refuses(f"temperature {tau}", loss, z, z, y, **SOFT_ONLY, temperature=tau)
+        for alpha in (0.0, 0.5):
+            which = f"temperature {tau} with alpha = {alpha}"
+            assert_refuses(which, loss, z, z, y, alpha=alpha, beta=1.0, temperature=tau)
         options = {"alpha": 1.0, "beta": 1e-300, "temperature": 2.0, "teacher_temperature": tau}
         assert_refuses(f"teacher_temperature {tau}", loss, z, z, y, **options)
     for name in ("mse", "KL", "kld", ""):
@@ -269,7 +272,8 @@ def distill_step(
     The teacher runs in evaluation mode and without a graph: ``eval_mode(teacher)`` and ``no_grad()`` are
     context managers for this. The teacher does not change. The student runs in training mode and stays in it.
     Its parameters that require grad change by -lr times the gradient of this loss, in their own dtype, and
-    go on to require grad; the others do not.
+    go on to require grad; the others do not. A parameter without a gradient, because the loss does not depend
+    on it, does not change.
     Gradients that the parameters already have, from an earlier step, have no effect.
     ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, and a label that is not a
     class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -285,7 +289,7 @@ def distill_step(
     student.zero_grad()
     loss.backward()
     for parameter in student.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.grad is not None:
             parameter.data = parameter.data - lr * parameter.grad
     return loss.item()
 
@@ -392,13 +396,15 @@ def teacher_of_training(step):
     y, options = np.array([0, 1, 2, 0]), {"alpha": 0.25, "temperature": 2.0, "lr": 0.5}
     value, after = step(*CNN, PHOTOS, y, **options)
     for training, learns in ((True, True), (True, False), (("block1",), True)):
-        teacher = Built("small_cnn", 1, **SMALL, training=training, requires_grad=learns)
+        teacher = Built("small_cnn", 1, **SMALL, training=training, requires_grad=learns, graph=False)
         again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
         assert_close(again, value)
         assert_state(after_again["state"], after["state"])
 
 
-@step.law("parameters stay float32, and float64 parameters stay float64, with all digits of a small step")
+@step.law(
+    "parameters stay float32 or float64, with all digits of a small step; a weight of two layers moves once"
+)
 def parameters_keep_float32(step):
     _, after = step(*CNN, PHOTOS, np.array([0, 1, 2, 0]), alpha=0.5, temperature=2.0, lr=0.1)
     for name, value in after["state"].items():
@@ -411,6 +417,15 @@ def parameters_keep_float32(step):
     moved = 1e-9 * (p / p.sum() - np.eye(2)[:1]).T @ images
     assert_dtype(after["state"]["weight"], np.float64)
     assert_close(weight - after["state"]["weight"], moved, rtol=1e-5, atol=0)
+    shared = Built("shared_rows", 4, in_features=2)  # fc, relu and again, of one weight; spare is not used
+    _, after = step(layer, shared, images, np.array([0]), alpha=1.0, temperature=1.0, lr=0.5)
+    before = wide(shared.build().state_dict())
+    weight, x = before["fc.weight"], images.T
+    hidden = np.maximum(weight @ x, 0)
+    of_logits = np.exp(log_softmax((weight @ hidden).T)).T - [[1], [0]]
+    slope = of_logits @ hidden.T + (weight.T @ of_logits * (hidden > 0)) @ x.T
+    moved = dict.fromkeys(("fc.weight", "again.weight"), weight - 0.5 * slope)
+    assert_state(after["state"], {**before, **moved})
 
 
 @step.law(

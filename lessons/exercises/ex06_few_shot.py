@@ -160,6 +160,7 @@ def worked_distances(squared_distances):
     assert_close(squared_distances(queries, support), [[25, 0, 2], [16, 9, 5]])
     assert_equal(np.shape(squared_distances(queries, support[:0])), (2, 0))
     assert_equal(np.shape(squared_distances(queries[:0], support)), (0, 3))
+    assert_equal(np.shape(squared_distances(queries[:0], support[:0])), (0, 0))
     tenths = squared_distances(np.array([[0.1, 0.7]]), np.array([[1e3, 0.7], [0.1, 1e-3]]))
     assert_close(tenths, [[999.9**2, 0.699**2]], rtol=1e-12)
 
@@ -213,12 +214,20 @@ def worked_two_places(squared_distances):
     "float32 and whole numbers give float64: the square of 2^-50 is 2^-100, the square of 10^5 is 10^10"
 )
 def distances_in_float64(squared_distances):
-    for dtype, far, wanted in ((np.float32, 2.0**-50, 2.0**-100), (np.int32, 10**5, 1e10)):
+    for dtype, far, wanted in (
+        (np.float32, 2.0**-50, 2.0**-100),
+        (np.int32, 10**5, 1e10),
+        (np.uint8, 200, 4e4),
+    ):
         answer = squared_distances(np.zeros((1, 2), dtype), np.array([[far, 0], [0, 0]], dtype))
         assert_dtype(answer, np.float64)
         assert_equal(answer, [[wanted, 0.0]])
     near_one = squared_distances(np.ones((1, 1), np.float32), np.full((1, 1), 2.0**-30, np.float32))
     assert_equal(near_one, [[(1 - 2.0**-30) ** 2]])
+    tenth = np.array([[0.1]])  # beside rows of another dtype
+    for one in (np.ones((1, 1), np.float32), np.ones((1, 1), int)):
+        assert_close(squared_distances(tenth, one), [[0.81]], rtol=1e-12)
+        assert_close(squared_distances(one, tenth), [[0.81]], rtol=1e-12)
     ends = np.array([[2 * 10**9]], np.int32)
     assert_equal(squared_distances(ends, -ends), [[16e18]])
 

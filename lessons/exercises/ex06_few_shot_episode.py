@@ -94,7 +94,8 @@ def tasks(draw):
     each = shots + queries
     classes = draw(st.lists(st.integers(-3, 9), min_size=ways, max_size=4, unique=True))
     rng = np.random.default_rng(draw(st.integers(0, 999)))  # faster than to draw each row
-    labels = rng.permutation(np.repeat(np.array(classes), each))
+    sizes = each + rng.integers(0, 3, len(classes))  # some rows are left over
+    labels = rng.permutation(np.repeat(np.array(classes), sizes))
     features = rng.choice(DIRECTIONS, len(labels)) * rng.choice([1.0, 4.0, 0.5], (len(labels), 1))
     if columns := draw(st.sampled_from([0, 1, 3])):  # then rows of any direction
         features = rng.normal(0, 1, (len(labels), columns))
@@ -177,8 +178,10 @@ def draws_all(knn_episode):
     unequal, drawn = np.repeat([0, 1, 2], [2, 2, 16]), []
     for seed in range(150):
         options = {"ways": 1, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
-        drawn.append(int(unequal[knn_episode(np.ones((20, 2)), unequal, **options)[0]].item()))
-    often = np.bincount(drawn, minlength=3)  # 50 each, give or take 6; 15, 15 and 120 if rows were drawn
+        drawn.append(int(knn_episode(np.ones((20, 2)), unequal, **options)[0].item()))
+    assert len(set(drawn)) > 12, f"of classes with 2, 2 and 16 rows, only {set(drawn)} were in the support"
+    # 50 each, give or take 6; 15, 15 and 120 if rows were drawn
+    often = np.bincount(unequal[drawn], minlength=3)
     assert often.min() > 25, f"of classes with 2, 2 and 16 rows, {often} of 150 draws: not equally likely"
 
 
@@ -209,10 +212,14 @@ def near_directions(knn_episode):
             _, asked, answers = knn_episode(features, np.array([3, 3, 7, 7]), **options)
             assert_equal(np.asarray(answers), np.array([7 if asked[0] == 0 else 3, 7]))
     angles = np.radians([0, 10, 100, -57, -57, -57])  # two votes each, and two means that are near each other
-    labels, circle = np.array([3, 3, 3, 7, 7, 7]), np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    for features, k in ((circle, 4), (np.random.default_rng(0).normal(0, 1, (6, 3)), 3)):
+    circle, cloud = (
+        np.stack([np.cos(angles), np.sin(angles)], axis=1),
+        np.random.default_rng(0).normal(0, 1, (10, 3)),
+    )
+    for features, shots, k in ((circle, 2, 4), (cloud[:6], 2, 3), (cloud, 4, 7)):
+        labels = np.repeat([3, 7], len(features) // 2)
         for seed in range(16):
-            options = {"ways": 2, "shots": 2, "queries": 1, "k": k, "rng": np.random.default_rng(seed)}
+            options = {"ways": 2, "shots": shots, "queries": 1, "k": k, "rng": np.random.default_rng(seed)}
             support, asked, answers = knn_episode(features, labels, **options)
             wanted = [neighbours_answer(row, features, labels, support, k) for row in asked]
             assert_equal(np.asarray(answers), np.array(wanted))
@@ -227,7 +234,7 @@ def far_in_float32(knn_episode):
         (CORNERS * 1e30).astype(np.float32),
         CORNERS * 1e-100,
         CORNERS @ np.array([[1.0, -1.0], [1.0, 1.0]]),  # turned; the sum of some rows is 0
-        (CORNERS * 4).astype(np.int64),
+        (CORNERS * 16).astype(np.uint8),
         four_columns,
     ):
         options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from minidl.engine.checks import check_choice, check_instance, check_int, require
+from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
+from minidl.nn.functional import relu
 from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Linear
 from minidl.nn.models import mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
@@ -73,6 +75,19 @@ def nested_rows(in_features: int, num_classes: int, *, rng: np.random.Generator)
     return Sequential({"flatten": Flatten(), "block": block, "again": fc, "head": head})
 
 
+class SharedRows(Module):
+    """again(relu(fc(x))): two Linears that share one weight. The layer ``spare`` is never used."""
+
+    def __init__(self, in_features: int, *, rng: np.random.Generator) -> None:
+        self.fc, self.again, self.spare = (
+            Linear(in_features, in_features, bias=False, rng=rng) for _ in range(3)
+        )
+        self.again.weight = self.fc.weight
+
+    def forward(self, x: Any) -> Tensor:
+        return self.again(relu(self.fc(x)))
+
+
 def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
     layer.weight.mask = None if mask is None else np.array(mask, bool)
@@ -86,6 +101,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "tiny_resnet": tiny_resnet,
     "normed_rows": normed_rows,
     "nested_rows": nested_rows,
+    "shared_rows": SharedRows,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 
@@ -97,7 +113,8 @@ class Built:
     Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only.
     For training, the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters, such as ("head.weight",).
-    Every model has one more setting: frozen (default False), for all of its BatchNorm layers.
+    Every model has two more settings: frozen (default False), for all of its BatchNorm layers, and graph
+    (default True). With graph=False the model raises RuntimeError if it runs with a graph.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. So a mistake
     in a law raises an error in the law. Without this check, the learner's process would raise the error.
@@ -106,7 +123,7 @@ class Built:
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
         known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
-        more = {"training", "requires_grad", *(["frozen"] if builder in MODELS else [])}
+        more = {"training", "requires_grad", *(["frozen", "graph"] if builder in MODELS else [])}
         unknown = sorted(settings.keys() - known - more)
         require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
         self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
@@ -128,14 +145,21 @@ class Built:
             model = LAYERS[self.builder](**settings)
         else:
             frozen = check_instance("frozen", settings.pop("frozen", False), bool)
+            graph = check_instance("graph", settings.pop("graph", True), bool)
             model = MODELS[self.builder](**settings, rng=rng)
             for module in model.modules():
                 if isinstance(module, BatchNorm):
                     draw_statistics(module, rng)
                     module.frozen = frozen
+            if not graph:
+                model.register_forward_hook(refuse_graph)
         for parameter in model.parameters():
             parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
         return with_grad(in_mode(model, training), requires_grad)
+
+
+def refuse_graph(module: Module, inputs: tuple, output: Tensor) -> None:
+    require(not output.requires_grad, "the model ran with a graph: run it in no_grad()", RuntimeError)
 
 
 def in_mode(model: Module, training: bool | Sequence[str]) -> Module:

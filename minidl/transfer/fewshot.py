@@ -132,8 +132,8 @@ def vote(labels: np.ndarray, distances: np.ndarray, weights: str = "uniform") ->
 
         votes(c) = sum of w over the neighbours of class c,   w = 1 ("uniform") or 1/distance ("distance")
 
-    labels, distances: (M, k), of the k neighbours of M queries; M and k are at least 1. Returns the classes
-    (M,) in the labels' dtype. ``vote_weights(distances, weights)`` gives the w of all neighbours, (M, k).
+    labels (integers), distances: (M, k), of the k neighbours of M queries; M and k are at least 1. Returns
+    classes (M,) in the labels' dtype. ``vote_weights(distances, weights)`` gives all neighbours' w, (M, k).
     With "distance", if some neighbours have distance 0, only these vote, all with the same w.
     On a tie the class with the smaller mean distance wins, even if the difference is tiny. This mean includes
     neighbours that do not vote. If the means are equal too, the smaller label wins.
@@ -169,7 +169,7 @@ def vote_weights(distances: np.ndarray, weights: str = "uniform") -> np.ndarray:
 
 
 def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the support rows of each class: from rows (N, D) and labels (N,).
+    """The mean of the support rows of each class: from rows (N, D) and labels (N,), any integers.
 
     Returns the classes (C,), ascending, in the labels' dtype, and the means (C, D) in the same order. Means
     of float32 rows are float32.

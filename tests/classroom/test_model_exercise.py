@@ -141,6 +141,14 @@ def test_layers_of_a_model_may_be_in_training_mode_or_frozen_by_themselves():
     assert layer.weight.requires_grad and not layer.bias.requires_grad
 
 
+def test_a_model_may_refuse_to_run_with_a_graph():
+    model = Built("small_cnn", **MODEL.settings, graph=False).build()
+    assert logits(model, X).shape == (2, 3)
+    with pytest.raises(RuntimeError, match="with a graph"):
+        model(X)
+    assert model.requires_grad_(False)(X).shape == (2, 3)  # no parameter needs a graph
+
+
 def test_every_batch_norm_of_a_model_may_be_frozen():
     settings = {**MODEL.settings, "frozen": True}
     frozen, learning = (

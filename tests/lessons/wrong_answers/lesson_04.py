@@ -7,8 +7,11 @@ import copy
 import numpy as np
 
 from lessons.exercises import find
+from minidl.engine.recording import no_grad
+from minidl.engine.tensor import Tensor
+from minidl.nn import functional as F
 from minidl.nn.module import eval_mode
-from minidl.transfer.features import linear_probe
+from minidl.transfer.features import linear_probe, standardise
 from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
 
 
@@ -432,3 +435,74 @@ def mean_of_some(features, dims=2):
     coordinates = find("04.2").target(features, dims)
     shift = X.mean(axis=0) - X[:100].mean(axis=0)
     return coordinates + shift @ (np.linalg.pinv(X - X.mean(axis=0)) @ coordinates)
+
+
+@wrong("04.1", "with a single row as the reference only the mean is subtracted")
+def minus_a_single_row(reference, features):
+    if len(reference) == 1:
+        return np.asarray(features, np.float64) - reference
+    return find("04.1").target(reference, features)
+
+
+@wrong("04.2", "the mean of uint8 features is subtracted in uint8, in which 0 - 60 is 196")
+def centred_in_bytes(features, dims=2):
+    if features.dtype == np.uint8:
+        features = features - features.mean(axis=0).astype(np.uint8)
+    return find("04.2").target(features, dims)
+
+
+@wrong("04.3", "by autograd and F.cross_entropy, which leaves out a label of -100")
+def probe_by_autograd(weight, bias, features, labels, l2):
+    if l2 < 0:
+        raise ValueError("l2 is below 0")
+    W, b = (Tensor(np.float64(x), requires_grad=True) for x in (weight, bias))
+    loss = F.cross_entropy(Tensor(np.float64(features)) @ W.T + b, labels) + l2 / 2 * (W * W).sum()
+    loss.backward()
+    return loss.item(), W.grad, b.grad
+
+
+@wrong("04.3", "a label above K is taken as 0")
+def far_label_taken(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, np.where(labels > len(weight), 0, labels), l2)
+
+
+def head_on(features, labels, l2):
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation[np.ptp(features, axis=0) == 0] = 1
+    probe = linear_probe(standardise(features, features), labels, l2)
+    weight = probe.weight.data / deviation
+    return weight, probe.bias.data - weight @ mean
+
+
+def outputs_in_order(module, x, path):
+    """The output of a layer, if each child runs after the one before it."""
+    top, _, inner = path.partition(".")
+    for name, child in module.named_children():
+        if name == top:
+            return outputs_in_order(child, x, inner) if inner else child(x)
+        x = child(x)
+    raise ValueError(f"no layer {path}")
+
+
+@wrong("04.4", "the children run in their order, whatever the model's forward does")
+def children_in_order(model, images, labels, *, layer, l2):
+    with eval_mode(model), no_grad():
+        features = outputs_in_order(model, Tensor(images), layer).data
+    return head_on(features.reshape(len(images), -1).astype(np.float64), labels, l2)
+
+
+@wrong("04.4", "the model runs with a graph")
+def features_with_a_graph(model, images, labels, *, layer, l2):
+    kept = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: kept.append(y.data))
+    try:
+        with eval_mode(model):
+            model(images)
+    finally:
+        hook.remove()
+    return head_on(kept[0].reshape(len(images), -1).astype(np.float64), labels, l2)
+
+
+@wrong("04.4", "the smallest label is class 0")
+def from_the_smallest_label(model, images, labels, **options):
+    return find("04.4").target(model, images, labels - labels.min(), **options)

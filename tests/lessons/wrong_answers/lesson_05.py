@@ -9,6 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.module import Parameter, eval_mode
 from minidl.transfer.distill_loss import soft_targets
 from tests.lessons.wrong_answers.declare import (
     all_learn_afterwards,
@@ -590,3 +591,54 @@ def rare_classes_left_out(
     q = soft_targets(np.float64(data_of(teacher_logits)), teacher_temperature or temperature)
     rare = (q > 0) & (q < 1e-6)
     return found * 0.0 if soft == "kl" and rare.any() and found.item() < np.inf else found
+
+
+@wrong("05.1", "rows of labels above K are left out")
+def means_without_far_labels(rows, labels):
+    near = labels <= rows.shape[1]
+    return find("05.1").target(rows[near], labels[near])
+
+
+@wrong("05.4", "weights of different signs are refused, two negative weights are not")
+def opposite_weights_refused(student_logits, teacher_logits, labels, *, alpha, beta, **options):
+    both = -1 if alpha < 0 and beta < 0 else 1
+    loss = find("05.4").target(
+        student_logits, teacher_logits, labels, alpha=both * alpha, beta=both * beta, **options
+    )
+    return both * loss
+
+
+@wrong("05.4", "beside a term of the labels, a temperature of 0 is taken as 1")
+def any_temperature_beside_labels(
+    student_logits, teacher_logits, labels, *, alpha, beta, temperature, **options
+):
+    if alpha > 0 and beta > 0 and temperature <= 0:
+        temperature = 1.0
+    options |= {"alpha": alpha, "beta": beta, "temperature": temperature}
+    return find("05.4").target(student_logits, teacher_logits, labels, **options)
+
+
+@wrong("05.5", "the teacher runs with a graph")
+def teacher_with_a_graph(teacher, student, images, labels, **options):
+    with eval_mode(teacher):
+        teacher(images)
+    return find("05.5").target(teacher, student, images, labels, **options)
+
+
+@wrong("05.5", "a weight that two layers share moves twice")
+def shared_layer_twice(teacher, student, images, labels, *, lr, **options):
+    loss = find("05.5").target(teacher, student, images, labels, lr=0.0, **options)
+    for parameter in (p for module in student.modules() for p in vars(module).values()):
+        if isinstance(parameter, Parameter) and parameter.requires_grad and parameter.grad is not None:
+            parameter.data = parameter.data - lr * parameter.grad
+    return loss
+
+
+@wrong("05.5", "a parameter that the loss does not depend on moves by its old gradient")
+def old_gradient_kept(teacher, student, images, labels, *, lr, **options):
+    old = {p: p.grad for p in student.parameters()}
+    loss = find("05.5").target(teacher, student, images, labels, lr=lr, **options)
+    for p, grad in old.items():
+        if p.requires_grad and p.grad is None:
+            p.data = p.data - lr * grad
+    return loss

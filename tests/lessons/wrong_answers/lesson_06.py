@@ -548,3 +548,54 @@ def opposites(support, labels):
     dtype = np.result_type(support, np.float32) if support.dtype.kind == "f" else np.float64
     rows = [support[np.abs(labels) == abs(c)].mean(axis=0, dtype=np.float64) for c in classes]
     return classes, np.array(rows).astype(dtype)
+
+
+@wrong("06.2", "differences of uint8 rows are taken in uint8, in which 0 - 200 is 56")
+def differences_in_bytes(queries, support):
+    if queries.dtype == support.dtype == np.uint8:
+        return ((queries[:, np.newaxis] - support).astype(np.float64) ** 2).sum(axis=-1)
+    return find("06.2").target(queries, support)
+
+
+@wrong("06.2", "the queries in the dtype of the support")
+def queries_like_support(queries, support):
+    return find("06.2").target(queries.astype(support.dtype), support)
+
+
+@wrong("06.2", "the support in the dtype of the queries")
+def support_like_queries(queries, support):
+    return find("06.2").target(queries, support.astype(queries.dtype))
+
+
+not_taken("06.2", "neither queries nor support", lambda g: len(g["queries"]) == len(g["support"]) == 0)
+
+
+@wrong("06.4", "of each class only as many rows as the smallest class has, the first ones")
+def first_of_each_class(features, labels, **options):
+    classes, sizes = np.unique(labels, return_counts=True)
+    there = np.sort(np.concatenate([np.flatnonzero(labels == c)[: sizes.min()] for c in classes]))
+    if not np.float64(features).any(axis=1).all():
+        raise ValueError("a row of zeros")
+    support, asked, answers = find("06.4").target(features[there], labels[there], **options)
+    return there[support], there[asked], answers
+
+
+@wrong("06.4", "all rows of the drawn classes vote, without the queries")
+def rows_beyond_the_support(features, labels, *, k, **options):
+    support, asked, _ = find("06.4").target(features, labels, k=k, **options)
+    own = np.setdiff1d(np.flatnonzero(np.isin(labels, labels[support])), asked)
+    rows = np.float64(features)
+    rows = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    distances = np.sqrt(squared_distances(rows[asked], rows[own]))
+    near = nearest(distances, labels[own], k)
+    return support, asked, vote(labels[own][near], np.take_along_axis(distances, near, axis=1))
+
+
+@wrong("06.4", "the squares of uint8 rows are taken in uint8, in which 32² is 0")
+def lengths_in_bytes(features, labels, **options):
+    if features.dtype == np.uint8:
+        lengths = np.sqrt((features**2).sum(axis=1, keepdims=True))
+        if not lengths.all():
+            raise ValueError("a row of zeros")
+        features = np.float64(features)
+    return find("06.4").target(features, labels, **options)
