@@ -16,8 +16,9 @@ import numpy as np
 
 from minidl.engine.checks import check_choice, check_instance, check_int, require
 from minidl.nn.containers import Sequential
+from minidl.nn.functional import IntOrPair
 from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Flatten, Linear
-from minidl.nn.models import mlp, small_cnn, tiny_resnet
+from minidl.nn.models import lenet, mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
 
@@ -28,7 +29,12 @@ def linear(weight: Any, bias: Any = None, mask: Any = None, dtype: str = "float3
 
 
 def conv2d(
-    weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+    weight: Any,
+    bias: Any = None,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
 ) -> Conv2d:
     """A Conv2d with this weight (out, in/groups, kh, kw) and this bias (out,)."""
     weight = np.array(weight, np.float32)
@@ -44,8 +50,9 @@ def batch_norm(
     eps: float = 1e-5,
     frozen: bool = False,
     mask: Any = None,
+    bias_mask: Any = None,
 ) -> BatchNorm1d:
-    """A BatchNorm1d with these arrays of shape (channels,), and with this mask of its weight.
+    """A BatchNorm1d with these arrays of shape (channels,), and with these masks of its weight and bias.
 
     The layer has no weight without ``weight``, and no bias without ``bias``.
     """
@@ -55,6 +62,8 @@ def batch_norm(
         with_numbers(norm, np.array(weight, np.float32), bias, mask)
     elif bias is not None:
         norm.bias = Parameter(np.array(bias, np.float32))
+    if bias_mask is not None and norm.bias is not None:
+        norm.bias.mask = np.array(bias_mask, bool)
     return norm
 
 
@@ -75,6 +84,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "mlp": mlp,
     "small_cnn": small_cnn,
     "tiny_resnet": tiny_resnet,
+    "lenet": lenet,
     "normed_rows": normed_rows,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
@@ -87,7 +97,8 @@ class Built:
     Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only.
     For training, the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters, such as ("head.weight",).
-    Every model has one more setting: frozen (default False), for all of its BatchNorm layers.
+    Every model has two more settings: frozen (default False), for all of its BatchNorm layers, and masked
+    (default False), which gives each parameter a mask that prunes nothing.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. So a mistake
     in a law raises an error in the law. Without this check, the learner's process would raise the error.
@@ -96,7 +107,7 @@ class Built:
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
         known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
-        more = {"training", "requires_grad", *(["frozen"] if builder in MODELS else [])}
+        more = {"training", "requires_grad", *(["frozen", "masked"] if builder in MODELS else [])}
         unknown = sorted(settings.keys() - known - more)
         require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
         self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
@@ -113,6 +124,7 @@ class Built:
         Each parameter has a gradient already, as after a training step without ``zero_grad``.
         """
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
+        masked = check_instance("masked", settings.pop("masked", False), bool)
         training, requires_grad = settings.pop("training", False), settings.pop("requires_grad", True)
         if self.builder in LAYERS:
             model = LAYERS[self.builder](**settings)
@@ -125,6 +137,7 @@ class Built:
                     module.frozen = frozen
         for parameter in model.parameters():
             parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
+            parameter.mask = np.ones(parameter.shape, bool) if masked else parameter.mask
         return with_grad(in_mode(model, training), requires_grad)
 
 
