@@ -329,6 +329,8 @@ def worked_infinities(fake_quantize):
     with np.errstate(over="raise", invalid="raise"):
         y, (grad,) = fake_quantize(x, grad=g, S=0.5, Z=3, qmin=0, qmax=15)
         fine, _ = fake_quantize(x, S=1e-3, Z=3, qmin=0, qmax=15)
+        wide, _ = fake_quantize(np.array([1e300, -1e300]), S=1e-3, Z=3, qmin=0, qmax=15)  # float64
+        assert_close(wide, [0.012, -0.003])
     assert_close(y, [6.0, -1.5, 6.0, -1.5])
     assert_close(fine, [0.012, -0.003, 0.012, -0.003])
     assert_close(grad, np.zeros(4))

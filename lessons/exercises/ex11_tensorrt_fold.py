@@ -202,7 +202,7 @@ def pairs_of_layers(draw):
     bias = draw(st.one_of(st.none(), row))
     settings = {"weight": rows(draw(arrays(shape))), "bias": bias}
     if len(shape) == 4:
-        settings |= draw(st.sampled_from([{}, {"stride": 2}, {"padding": 1}, {"groups": outputs}]))
+        settings |= draw(st.sampled_from([{}, {"stride": (2, 1)}, {"padding": (0, 1)}, {"groups": outputs}]))
     layer = Built("linear" if len(shape) == 2 else "conv2d", **settings)
     norm = {"mean": draw(row), "var": rows(draw(arrays((outputs,), low=0.25, high=4)))}
     norm |= {"weight": draw(row), "bias": draw(row)} if draw(st.booleans()) else {}
@@ -255,7 +255,7 @@ def same_settings(fold_batchnorm, pair, groups):
     layer, norm = pair
     one = Built("batch_norm", mean=(3.0,), var=(4.0,))
     if groups == 2:
-        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2, dilation=3)
+        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2, dilation=(3, 1))
         norm = Built("batch_norm", mean=(1.0, 2.0), var=(1.0, 1.0))
     found, twin = fold_batchnorm(layer, norm), layer.build()
     assert_equal(found["layers"], repr(twin).replace(", bias=False", ""))
@@ -298,6 +298,11 @@ def frozen_and_masked(fold_batchnorm):
     whole = Built("linear", weight=((1.0, 3.0), (2.0, 4.0)))
     found = fold_batchnorm(whole, Built("batch_norm", mask=(True, False), **norm))  # a weight of bn is pruned
     assert_equal(found["masks"]["weight"], np.array([[True, True], [False, False]]))
+    assert_equal(list(found["masks"]), ["weight"])
+    dead = Built("batch_norm", mask=(True, False), bias_mask=(True, False), **norm)  # and so is its bias
+    found = fold_batchnorm(whole, dead)["masks"]
+    assert_equal(list(found), ["weight", "bias"])
+    assert_equal(found["bias"], np.array([True, False]))
     for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
         for builder, weight in ONE_NUMBER.items():
             layer = Built(builder, weight=weight, bias=(1.0,), requires_grad=(path,))

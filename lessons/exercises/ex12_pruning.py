@@ -154,7 +154,8 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
     assert_equal(filter_mask(scores, amount=1), np.array([True, False, True, True]))  # one filter
     assert_equal(filter_mask(np.array([1.0, 3.0]), s=-1.0), np.array([False, True]))  # 1 is not above 1
-    assert_equal(filter_mask(scores, amount=np.int64(2)), np.array([True, False, False, True]))
+    for half in (np.int64(2), np.float32(0.5)):
+        assert_equal(filter_mask(scores, amount=half), np.array([True, False, False, True]))
     below_zero, near = np.array([-3.0, 1.0, 2.0]), np.array([1 + 1e-12, 1.0, 2.0])
     assert_equal(filter_mask(below_zero, amount=1), np.array([False, True, True]))
     assert_equal(filter_mask(below_zero, s=0.0), np.array([False, True, True]))
@@ -328,8 +329,8 @@ def worked_ties(joint_magnitude_masks):
     found = joint_magnitude_masks({"a": a, "b": b}, 0.5)
     assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, False], [True, False]))
     ones = {"b": np.ones((2, 2)), "a": np.ones(40)}
-    found = joint_magnitude_masks(ones, 3)
-    assert_equal(found["b"], np.array([[False, False], [False, True]]))
+    found = joint_magnitude_masks(ones, 2)  # row by row
+    assert_equal(found["b"], np.array([[False, False], [True, True]]))
     assert_equal(found["a"], np.ones(40, bool))
     (found,) = joint_magnitude_masks({"a": np.asfortranarray([[1.0, 2.0], [3.0, 4.0]])}, 2).values()
     assert_equal(found, np.array([[False, False], [True, True]]))
@@ -338,8 +339,9 @@ def worked_ties(joint_magnitude_masks):
     near = {"a": np.array([1.0 + 1e-12, 1.0]), "b": np.array([2e-200, 1e-200])}  # squares would be 0
     found = joint_magnitude_masks(near, 1)
     assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [True, False]))
-    found = joint_magnitude_masks({"a": np.array([-128, 5], np.int8), "b": np.array([3.0, 4.0])}, 1)
-    assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [False, True]))
+    for dtype in (np.float64, np.int8):
+        found = joint_magnitude_masks({"a": np.array([-128, 5], np.int8), "b": np.array([3, 4], dtype)}, 1)
+        assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [False, True]))
     (found,) = joint_magnitude_masks({"a": near["a"]}, 1).values()
     assert_equal(found, np.array([True, False]))
 

@@ -81,7 +81,7 @@ def worked_ablation(ablation_scores):
 def while_training(ablation_scores):
     images, labels = pictures(6, seed=0)
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, frozen, {"training": ("block1",)}, {"training": ("",)}):
+    for how in ({"training": True, "masked": True}, frozen, {"training": ("block1",)}, {"training": ("",)}):
         built = Built("small_cnn", **TWO_BLOCKS, **how)
         found = ablation_scores(built, "block1.conv", images, labels)
         assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
@@ -95,6 +95,9 @@ def other_networks(ablation_scores):
         found = ablation_scores(built, f"block{block}.conv", images, labels)
         layers = [f"block{block}.conv", f"block{block}.bn"]
         assert_close(found, by_hand(built, layers, images, labels), **NEAR)
+    built, (images, labels) = Built("lenet", num_classes=3, image_size=12), pictures(4, 0, (1, 12, 12))
+    found = ablation_scores(built, "conv1", images, labels)  # this network takes images of one size
+    assert_close(found, by_hand(built, ["conv1"], images, labels), **NEAR)
 
 
 @ablation.law("the units of a Linear are masked with their bias")

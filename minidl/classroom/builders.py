@@ -17,9 +17,9 @@ import numpy as np
 from minidl.engine.checks import check_choice, check_instance, check_int, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
-from minidl.nn.functional import relu
+from minidl.nn.functional import IntOrPair, relu
 from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Linear
-from minidl.nn.models import mlp, small_cnn, tiny_resnet
+from minidl.nn.models import lenet, mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
 
@@ -30,7 +30,12 @@ def linear(weight: Any, bias: Any = None, mask: Any = None, dtype: str = "float3
 
 
 def conv2d(
-    weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+    weight: Any,
+    bias: Any = None,
+    stride: IntOrPair = 1,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
 ) -> Conv2d:
     """A Conv2d with this weight (out, in/groups, kh, kw) and this bias (out,)."""
     weight = np.array(weight, np.float32)
@@ -46,8 +51,9 @@ def batch_norm(
     eps: float = 1e-5,
     frozen: bool = False,
     mask: Any = None,
+    bias_mask: Any = None,
 ) -> BatchNorm1d:
-    """A BatchNorm1d with these arrays of shape (channels,), and with this mask of its weight.
+    """A BatchNorm1d with these arrays of shape (channels,), and with these masks of its weight and bias.
 
     The layer has no weight without ``weight``, and no bias without ``bias``.
     """
@@ -57,6 +63,8 @@ def batch_norm(
         with_numbers(norm, np.array(weight, np.float32), bias, mask)
     elif bias is not None:
         norm.bias = Parameter(np.array(bias, np.float32))
+    if bias_mask is not None and norm.bias is not None:
+        norm.bias.mask = np.array(bias_mask, bool)
     return norm
 
 
@@ -99,6 +107,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "mlp": mlp,
     "small_cnn": small_cnn,
     "tiny_resnet": tiny_resnet,
+    "lenet": lenet,
     "normed_rows": normed_rows,
     "nested_rows": nested_rows,
     "shared_rows": SharedRows,
@@ -113,8 +122,9 @@ class Built:
     Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only.
     For training, the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters, such as ("head.weight",).
-    Every model has two more settings: frozen (default False), for all of its BatchNorm layers, and graph
-    (default True). With graph=False the model raises RuntimeError if it runs with a graph.
+    Every model has three more settings: frozen (default False), for all of its BatchNorm layers, masked
+    (default False), which gives each parameter a mask that prunes nothing, and graph (default True). With
+    graph=False the model raises RuntimeError if it runs with a graph.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. So a mistake
     in a law raises an error in the law. Without this check, the learner's process would raise the error.
@@ -123,7 +133,7 @@ class Built:
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
         known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
-        more = {"training", "requires_grad", *(["frozen", "graph"] if builder in MODELS else [])}
+        more = {"training", "requires_grad", *(["frozen", "graph", "masked"] if builder in MODELS else [])}
         unknown = sorted(settings.keys() - known - more)
         require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
         self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
@@ -140,6 +150,7 @@ class Built:
         Each parameter has a gradient already, as after a training step without ``zero_grad``.
         """
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
+        masked = check_instance("masked", settings.pop("masked", False), bool)
         training, requires_grad = settings.pop("training", False), settings.pop("requires_grad", True)
         if self.builder in LAYERS:
             model = LAYERS[self.builder](**settings)
@@ -155,6 +166,7 @@ class Built:
                 model.register_forward_hook(refuse_graph)
         for parameter in model.parameters():
             parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
+            parameter.mask = np.ones(parameter.shape, bool) if masked else parameter.mask
         return with_grad(in_mode(model, training), requires_grad)
 
 

@@ -75,6 +75,7 @@ def threshold_mask(weight: Any, s: float) -> np.ndarray:
 def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Masks:
     """One mask for each array. The smallest |w| of all arrays together are pruned, on a tie the first.
 
+    The weights of an array are in the order of ``ravel``, row by row.
     amount: a float is the share of all weights of all arrays, an int is the number of weights. |w| are
     compared as float64. Returns a dict with the same names, of bools in the arrays' shapes; False is pruned.
     Raises EmptyLayerError, a ValueError, if an array would lose all its weights; ValueError for no arrays.

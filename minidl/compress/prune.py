@@ -77,6 +77,7 @@ def iterative_prune(
     has a row for the unpruned network and for each round, also for a round above the limit.
     Losses are measured in evaluation mode. Copies are pruned; ``model``, its mode and its ``.grad`` do not
     change.  Raises ValueError if ``model`` itself is not below the limit, or if the criterion gives no masks.
+    Other errors of the criterion are raised again.
 
     >>> from minidl import compress, nn
     >>> model, pair = nn.Linear(4, 2), (np.ones((2, 4)), [0, 1])

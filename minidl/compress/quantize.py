@@ -170,7 +170,7 @@ def round_to_integers(r: np.ndarray, S: Any, Z: Any, qmin: int, qmax: int) -> np
     """Q = clip(round(r / S) + Z, qmin, qmax), as whole numbers in float32. round takes halves to even.
 
     S and Z are numbers, or arrays that broadcast to r's shape. r and S are converted to float32, and r / S is
-    computed in float32. An infinite r is clipped without a warning, and so is a quotient that overflows.
+    computed in float32. An r or a quotient that is infinite there is clipped without a warning.
     """
     with np.errstate(over="ignore"):  # a value that overflows is out of range anyway
         steps = np.rint(np.asarray(r, np.float32) / np.asarray(S, np.float32))
@@ -240,9 +240,9 @@ class FakeQuantize(Op):
     replaces rounding by the identity: dy/dx = 1 where round(x / S) + Z lies within [qmin, qmax], 0 where it
     was clipped (Bengio et al. 2013, arXiv:1308.3432). The rounded integer is compared with the range, not x.
     round takes halves to even. S and Z are numbers, or arrays that broadcast to x's shape. x and S are
-    converted to float32, and x / S is computed in float32; y has the dtype of x. An infinite x is clipped
-    without a warning, and so is a quotient that overflows. Where x was clipped, the gradient is 0, even if
-    the incoming gradient is infinite.
+    converted to float32, and x / S is computed in float32; y has the dtype of x. An x or a quotient that is
+    infinite in float32 is clipped without a warning. Where x was clipped, the gradient is 0, even if the
+    incoming gradient is infinite.
     """
 
     def __init__(self, S: Any, Z: Any, qmin: int, qmax: int) -> None:

@@ -501,3 +501,10 @@ def factor_by_factor(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     sums = (qx.astype(np.int64) - Z_x) @ qw.T.astype(np.int64) + qbias
     y = sums.astype(np.float32) * np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
     return np.clip(np.rint(y) + Z_y, qmin, qmax).astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.3", "a float64 that is too large for float32 gives a warning")
+class NarrowedOutside(find("10.3").target):
+    def forward(self, x):
+        x.astype(np.float32)
+        return super().forward(x)

@@ -426,3 +426,28 @@ def shift_before_beta(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     new_weight, shift = find("11.2").target(np.float64(weight), bias, mean, var, gamma, None, eps)
     shift = shift.astype(weight.dtype)
     return new_weight.astype(weight.dtype), (shift + (0 if beta is None else beta)).astype(weight.dtype)
+
+
+@wrong("11.3", "the new bias has no mask")
+def bias_without_mask(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.bias.mask = None
+    return new
+
+
+@wrong("11.3", "the new bias has the mask of the old bias")
+def mask_of_the_old_bias(layer, bn):
+    new = find("11.3").target(layer, bn)
+    new.bias.mask = None if layer.bias is None else layer.bias.mask
+    return new
+
+
+wrong("11.3", "the stride of the height is also that of the width")(
+    changed_conv(lambda new, layer: setattr(new, "stride", (layer.stride[0],) * 2))
+)
+wrong("11.3", "the padding of the height is also that of the width")(
+    changed_conv(lambda new, layer: setattr(new, "padding", (layer.padding[0],) * 2))
+)
+wrong("11.3", "the dilation of the height is also that of the width")(
+    changed_conv(lambda new, layer: setattr(new, "dilation", (layer.dilation[0],) * 2))
+)

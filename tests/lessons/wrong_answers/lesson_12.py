@@ -10,7 +10,13 @@ import numpy as np
 
 from lessons.exercises import find
 from minidl import nn
-from minidl.compress.masks import EmptyLayerError, global_magnitude_masks, parameter_masks, sparsity
+from minidl.compress.masks import (
+    EmptyLayerError,
+    apply_masks,
+    global_magnitude_masks,
+    parameter_masks,
+    sparsity,
+)
 from minidl.compress.prune import PruneStep, finetune, masked_copy
 from minidl.compress.scores import filter_masks
 from minidl.engine.random import default_rng_or
@@ -621,3 +627,76 @@ def zeros_are_lowest(scores, amount=None, s=None):
     if s is None and amount is not None:
         scores = np.where(scores == 0, scores.min() - 1.0, scores) if (scores == 0).any() else scores
     return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.2", "an amount in float32 counts as a whole number")
+def float32_is_no_float(scores, amount=None, s=None):
+    return find("12.2").target(scores, int(amount) if isinstance(amount, np.float32) else amount, s)
+
+
+def joint_by(magnitudes, order="C"):
+    def answer(weights, amount):
+        find("12.3").target(weights, amount)  # what it refuses
+        together = magnitudes([np.ravel(w, order=order) for w in weights.values()])
+        parts = np.split(
+            find("12.2").target(together, amount), np.cumsum([w.size for w in weights.values()])[:-1]
+        )
+        return {
+            name: part.reshape(weights[name].shape, order=order)
+            for name, part in zip(weights, parts, strict=True)
+        }
+
+    return answer
+
+
+wrong("12.3", "the arrays are joined in their own dtype")(joint_by(lambda rows: np.abs(np.concatenate(rows))))
+wrong("12.3", "the weights of an array in the order of its columns")(
+    joint_by(lambda rows: np.abs(np.concatenate([np.float64(row) for row in rows])), order="F")
+)
+
+
+def ablated(mask):
+    def answer(model, layer, images, labels):
+        count = len(find("12.4").target(model, layer, images[:1], labels[:1]))
+        found = np.zeros(count)
+        for o in range(count):
+            found[o] = mask(model, {layer: np.arange(count) != o}, images, labels)
+        return found - evaluate(model, images, labels).loss
+
+    return answer
+
+
+@wrong("12.4", "the model must accept images of 16 by 16 pixels")
+@ablated
+def without_an_image(model, filters, images, labels):
+    return evaluate(apply_masks(copy.deepcopy(model), filters), images, labels).loss
+
+
+@wrong("12.4", "the masks of the model are lost")
+@ablated
+def masks_are_lost(model, filters, images, labels):
+    state = model.state_dict()
+    loss = evaluate(apply_masks(model, filters, images[:1]), images, labels).loss
+    for parameter in model.parameters():
+        parameter.mask = None
+    model.load_state_dict(state)
+    return loss
+
+
+@wrong("12.5", "every ValueError of the criterion ends the loop")
+def every_error_ends(model, train, validation, *, criterion=global_magnitude_masks, **params):
+    def last(network, amount):
+        try:
+            return criterion(network, amount)
+        except ValueError as error:
+            raise EmptyLayerError(str(error)) from error
+
+    return find("12.5").target(model, train, validation, criterion=last, **params)
+
+
+@wrong("12.5", "the row of the whole network has the share of its zeros as its amount")
+def amount_of_the_zeros(*given, **params):
+    found = find("12.5").target(*given, **params)
+    return found._replace(
+        history=[found.history[0]._replace(amount=found.history[0].sparsity), *found.history[1:]]
+    )
