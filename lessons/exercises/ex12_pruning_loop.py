@@ -309,7 +309,7 @@ def rounds(
 @loop.mistake("returned the network that is above the limit", breaks=KEEPS)
 def the_broken_one(*given, **params):
     networks, history, accepted = rounds(*given, **params)
-    return networks[len(history) - 1], history, accepted
+    return prune.PruneResult(networks[len(history) - 1], history, accepted)
 
 
 @loop.mistake(
@@ -317,7 +317,7 @@ def the_broken_one(*given, **params):
 )
 def always_from_the_whole(*given, **params):
     networks, history, accepted = rounds(*given, **params, prunes=lambda whole, last, k: (whole, k))
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)
 
 
 @loop.mistake(
@@ -325,25 +325,25 @@ def always_from_the_whole(*given, **params):
 )
 def same_share(*given, **params):
     networks, history, accepted = rounds(*given, **params, prunes=lambda whole, last, k: (last, 1))
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)
 
 
 @loop.mistake("measured the loss on the training images", breaks=loop.laws[0].text)
 def on_training_images(model, train, validation, **params):
     networks, history, accepted = rounds(model, train, validation, **params, measured_on=train)
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)
 
 
 @loop.mistake("set weights to 0 without a mask, so training changes them again", breaks=LEARNS)
 def zeros_learn(*given, **params):
     networks, history, accepted = rounds(*given, **params, keeps_masks=False)
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)
 
 
 @loop.mistake("never finetuned", breaks=LEARNS)
 def never_learns(*given, **params):
     networks, history, accepted = rounds(*given, **{**params, "finetune_epochs": 0})
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)
 
 
 @loop.mistake(
@@ -352,7 +352,7 @@ def never_learns(*given, **params):
 )
 def at_most(*given, **params):
     networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: not loss <= budget)
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)
 
 
 @loop.mistake(
@@ -361,4 +361,4 @@ def at_most(*given, **params):
 )
 def nan_goes_on(*given, **params):
     networks, history, accepted = rounds(*given, **params, breaks=lambda loss, budget: loss >= budget)
-    return networks[accepted], history, accepted
+    return prune.PruneResult(networks[accepted], history, accepted)

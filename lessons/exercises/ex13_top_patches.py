@@ -218,10 +218,10 @@ def boxes_by_windows(top_patches):
     values, _, places, boxes = top_patches(model, "block1", colours, 3)
     assert_close(values, np.sort(maps, axis=0)[::-1].T.copy(), **NEAR)
     assert_equal(boxes, np.array([[box_of(p, q, (4, 10), [CONV, POOL]) for p, q in row] for row in places]))
-    wide = Built("conv2d", weight=[[[[1.0] * 4]]])  # a filter of one row and four columns
+    wide = Built("conv2d", weight=[[[[1.0] * 4]]], dilation=2)  # one row and four columns, so it sees seven
     long = np.arange(600.0).reshape(1, 1, 2, 300) * [[1], [-1]]
     _, _, places, boxes = top_patches(wide, "", long, np.int64(1))
-    assert_equal((places.tolist(), boxes.tolist()), ([[[0, 296]]], [[[0, 1, 296, 300]]]))
+    assert_equal((places.tolist(), boxes.tolist()), ([[[0, 293]]], [[[0, 1, 293, 300]]]))
 
 
 @top.law(
@@ -276,13 +276,16 @@ def many_images(top_patches):
 
 
 @top.law(
-    "ValueError for k outside 1 ... N, an unknown layer, images (N, H, W), NaN, and outputs that overflow"
+    "ValueError for k outside 1 ... N, a layer without a known field, images (N, H, W), NaN and an overflow"
 )
 def refuses(top_patches):
     model, images = Built("small_cnn", seed=0, **ONE_BLOCK, training=True), np.ones((3, 1, 3, 4))
     for k in (0, -1, 4):
         assert_refuses(f"k = {k} of 3 images", top_patches, model, "block1", images, k)
     assert_refuses("the layer 'block2'", top_patches, model, "block2", images, 1)
+    own = Built("shared_relu", seed=0, in_features=12, num_classes=2)
+    for layer, what in (("act", "which runs twice"), ("first", "behind a reshape in the model's forward")):
+        assert_refuses(f"the layer {layer!r}, {what},", top_patches, own, layer, images, 1)
     assert_refuses("images (3, 3, 4)", top_patches, model, "block1", images[:, 0], 1)
     assert_refuses("images of NaN", top_patches, model, "block1", np.nan * images, 1)
     doubles = Built("conv2d", weight=[[[[1.0]]], [[[2.0]]]], training=True)  # in the second channel

@@ -142,7 +142,7 @@ def of_a_network(occlusion_map):
         return probabilities(net(Tensor(x)).data)[[0, 1], [2, 0]]
 
     cases = [
-        (logit, 2, False),
+        (logit, (2, 2), False),
         (logit, ("head", 2), False),
         (probability, 2, True),
         (own_probability, [2, 0], True),

@@ -165,13 +165,10 @@ def baselines(integrated_gradients):
         assert_close(maps, expected, **NEAR)
     maps = integrated_gradients(model, images, 1, steps=2, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), (shape, True))
-    rows, classes = np.array([[1.0, -2.0, 0.5, 3.5], [2.0, 1.0, -1.0, 4.0]]), [2, 0]
-    expected = integrated_gradients(
-        layers(0, 3), rows, classes, baseline=rows.mean(axis=1, keepdims=True), steps=2
-    )
-    assert_close(
-        integrated_gradients(layers(0, 3), rows, classes, baseline="mean", steps=2), expected, **NEAR
-    )
+    rows, classes = np.array([[1.0, -2.0, 0.5, 3.5], [2.0, 1.0, -1.0, 4.0]]), (2, 0)
+    model, means = layers(0, 3), rows.mean(axis=1, keepdims=True)
+    expected = integrated_gradients(model, rows, list(classes), baseline=means, steps=2)
+    assert_close(integrated_gradients(model, rows, classes, baseline="mean", steps=2), expected, **NEAR)
 
 
 @path.law(
@@ -203,7 +200,8 @@ def complete(integrated_gradients):
 @path.law("ValueError for steps below 1, other nodes, an unknown class or baseline, and NaN")
 def refuses(integrated_gradients):
     model, images = cnn(0, training=True), np.ones((2, 2, 2, 2))
-    for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}):
+    no_number = {"baseline": np.array([[0.0, np.nan]])}
+    for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}, no_number):
         assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
     units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("head", CLASSES), ("head", -1)
     targets = (CLASSES, -1, np.array([0, 1, 2]), {1, CLASSES}, *units)  # of three classes, for two images

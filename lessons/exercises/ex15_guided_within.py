@@ -32,7 +32,8 @@ def guided_within(
     model: a Module whose ReLUs are modules, ``nn.ReLU``. It runs in evaluation mode. Afterwards, also after
     an error, the model is as before: each module has its old mode, and no hook or layer was added.
     images: (N, C, H, W), floating.  classes: (N,), of an integer dtype; f is the logit of an image's class.
-    layers: paths for ``model.layer(path)``. All ReLUs in these layers are guided; "" is the whole model.
+    layers: paths for ``model.layer(path)``. All ReLUs in these layers are guided; "" is the whole model. A
+    ReLU with several paths is guided wherever it runs.
     Returns: maps of the images' shape and dtype.
     Raises ValueError for an unknown path, and for classes that are not one known class for each image.
     """
@@ -174,6 +175,19 @@ def blocks(guided_within):
 
 
 @guided_in.law(
+    "a ReLU with two paths is guided in both of its runs, by either path; an input of 0 is not active"
+)
+def shared_relu(guided_within):
+    model, classes = Built("shared_relu", seed=4, in_features=4, num_classes=CLASSES), np.uint8([2, 0])
+    net, images = model.build(), np.array([[1.0, -0.5, 2.0, 0.25], [0.0] * 4]).reshape(2, 1, 2, 2)
+    chain = Sequential(nn.Flatten(), *net.children())  # as in its forward
+    R = np.eye(CLASSES)[classes]
+    for layers in ((), ("again",), ("act", "last"), ("last",)):
+        expected = back(chain, images, R, {net.layer(path) for path in layers})
+        assert_close(guided_within(model, images, classes, layers), expected, **NEAR)
+
+
+@guided_in.law(
     "float64 images give float64 maps and float32 images float32 maps, also if the model is frozen"
 )
 def dtypes(guided_within):
@@ -206,7 +220,7 @@ def refuses(guided_within):
         assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), layers)
     six = np.ones((2, 1, 2, 3))
     assert_refuses("six pixels for four inputs", guided_within, model, six, np.array([0, 1]), ("relu1",))
-    for classes in ([0, 3], [0, -1], [0], [0, 1, 2], [[0], [1]]):
+    for classes in ([0, 3], [0, -1], [0], [0, 1, 2], [[0], [1]], 1):
         which = f"classes {classes} for 2 images and 3 classes"
         assert_refuses(which, guided_within, model, images, np.array(classes), ("relu1",))
 

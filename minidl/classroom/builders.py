@@ -18,7 +18,7 @@ from minidl.engine.checks import check_choice, check_instance, check_int, requir
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
 from minidl.nn.functional import IntOrPair, relu
-from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Linear
+from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Linear, ReLU
 from minidl.nn.models import lenet, mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
@@ -96,6 +96,28 @@ class SharedRows(Module):
         return self.again(relu(self.fc(x)))
 
 
+class SharedReLU(Module):
+    """A forward of its own: Linear layers first (without a bias), second, third, head, and ReLUs between.
+
+    One ReLU has the paths ``act`` and ``again``, and a hook that changes nothing. The other ReLU is ``last``.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, rng: np.random.Generator) -> None:
+        self.first, self.act = Linear(in_features, 4, bias=False, rng=rng), ReLU()
+        self.second, self.again = Linear(4, 4, rng=rng), self.act
+        self.third, self.last = Linear(4, 4, rng=rng), ReLU()
+        self.head = Linear(4, num_classes, rng=rng)
+        self.act.register_forward_hook(unchanged_output)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.first(x.reshape(len(x), -1)))
+        return self.head(self.last(self.third(self.again(self.second(x)))))
+
+
+def unchanged_output(module: Module, inputs: tuple, output: Tensor) -> None:
+    """A hook that changes nothing."""
+
+
 def with_numbers(layer: Any, weight: np.ndarray, bias: Any, mask: Any = None) -> Any:
     layer.weight = Parameter(weight)
     layer.weight.mask = None if mask is None else np.array(mask, bool)
@@ -111,6 +133,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "normed_rows": normed_rows,
     "nested_rows": nested_rows,
     "shared_rows": SharedRows,
+    "shared_relu": SharedReLU,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 
@@ -220,3 +243,12 @@ def contents(model: Module) -> dict[str, Any]:
         "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
         "grads": {name: np.array(p.grad) for name, p in model.named_parameters() if p.grad is not None},
     }
+
+
+def parts_of(model: Module) -> list[tuple]:
+    """Each module of the model, with its class, a forward of its own, its mode and its forward hooks."""
+    return [(m, type(m), vars(m).get("forward"), m.training, m._hooks) for m in model.modules()]
+
+
+def hooks_of(model: Module) -> list:
+    return [hook for module in model.modules() for hook in module._hooks]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.classroom.builders import Built, contents
+from minidl.classroom.builders import Built, contents, hooks_of, parts_of
 from minidl.classroom.compare import NUMERIC_KINDS, short
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import require
@@ -127,7 +127,7 @@ class Direct(Answerer):
             return self._written_by_kernel(*arguments, **params)
         if self.kind == "model":
             return self._answer_with_models(arguments, params)
-        answer = self._plain(self.raw(*arguments, **params))
+        answer = self._plain(check_class(self.raw(*arguments, **params), self.returns, self.name))
         check_kind(answer, self.returns, self.name)
         return answer
 
@@ -211,6 +211,7 @@ class Direct(Answerer):
             raise WrongAnswer(f"{self.name} {what}, {which}") from error
         what = what_was_done([row for row in before if row[0] is not answer], hooks)
         require(not what, f"{self.name} {what}", WrongAnswer)
+        check_class(answer, self.returns, self.name)
         is_given = any(answer is model for model in kept)
         if isinstance(answer, Module):
             answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
@@ -241,15 +242,6 @@ def contents_of_models(value: Any) -> Any:
     return np.array(value.data) if isinstance(value, Tensor) else value
 
 
-def parts_of(model: Module) -> list[tuple]:
-    """Each module of the model, with its class, a forward of its own, its mode and its forward hooks."""
-    return [(m, type(m), vars(m).get("forward"), m.training, m._hooks) for m in model.modules()]
-
-
-def hooks_of(model: Module) -> list:
-    return [hook for module in model.modules() for hook in module._hooks]
-
-
 def what_was_done(kept: list[tuple], trained: list[tuple]) -> str:
     """A forbidden change that a function has made to its models, in words; "" if there is none.
 
@@ -274,6 +266,13 @@ def difference(before: dict, after: dict) -> str:
         if before[name] != after[name]:
             return f"{name} was {before[name]}, is {after[name]}"
     return ""
+
+
+def check_class(answer, returns: str, name: str):
+    """The answer. Raise WrongAnswer for a plain tuple or list if the annotation is a NamedTuple."""
+    if type(answer) in (tuple, list) and returns.isidentifier() and returns[0].isupper():
+        raise WrongAnswer(f"{name} returned {short(answer)}: its signature says {returns}")
+    return answer
 
 
 def check_kind(answer, returns: str, name: str) -> None:

@@ -11,6 +11,7 @@ from minidl.classroom import replay
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.exercise_kinds import WrongAnswer
+from minidl.explain.patches import Span
 from minidl.nn.layers import Linear
 
 MODEL = Built("small_cnn", seed=2, num_classes=3, widths=(4,), pool_after=())
@@ -169,6 +170,17 @@ def test_an_array_with_axes_is_no_number():
     assert task.adapt(mean)(X) == X.mean()
     with pytest.raises(WrongAnswer, match=r"returned an array of shape \(1,\): its signature says float"):
         task.adapt(lambda x: x.mean(keepdims=True).reshape(1))(X)
+
+
+@pytest.mark.parametrize("kind", ["function", "model"])
+def test_a_plain_tuple_is_no_named_tuple(kind):
+    def next_span(x: np.ndarray) -> Span:
+        return Span(x.size, 1, 0)
+
+    task = Exercise("91.2", next_span, kind=kind, points=1, hints=("Look.",))
+    assert task.adapt(next_span)(X) == (X.size, 1, 0)
+    with pytest.raises(WrongAnswer, match=r"returned \(.*\): its signature says Span"):
+        task.adapt(lambda x: (x.size, 1, 0))(X)
 
 
 @pytest.mark.parametrize("writes", [(), ("model",)])

@@ -17,7 +17,7 @@ from minidl.compress.masks import (
     parameter_masks,
     sparsity,
 )
-from minidl.compress.prune import PruneStep, finetune, masked_copy
+from minidl.compress.prune import PruneResult, PruneStep, finetune, masked_copy
 from minidl.compress.scores import filter_masks
 from minidl.engine.random import default_rng_or
 from minidl.nn import functional as F
@@ -182,19 +182,19 @@ def learns_what_it_is_asked(model, train, validation, **params):
 @wrong("12.5", "the history without the round that broke the budget")
 def without_the_last_row(model, *given, **params):
     model, history, accepted = find("12.5").target(model, *given, **params)
-    return model, history[: accepted + 1], accepted
+    return PruneResult(model, history[: accepted + 1], accepted)
 
 
 @wrong("12.5", "accepted counts the unpruned network too")
 def counts_the_whole_network(model, *given, **params):
     model, history, accepted = find("12.5").target(model, *given, **params)
-    return model, history, accepted + 1
+    return PruneResult(model, history, accepted + 1)
 
 
 @wrong("12.5", "the whole network comes back where the budget was broken")
 def all_or_nothing(model, *given, **params):
     pruned, history, accepted = find("12.5").target(model, *given, **params)
-    return (pruned if accepted == len(history) - 1 else copy.deepcopy(model)), history, accepted
+    return PruneResult((pruned if accepted == len(history) - 1 else copy.deepcopy(model)), history, accepted)
 
 
 @wrong("12.5", "the masks are forgotten: zeros learn again")
@@ -204,7 +204,7 @@ def without_masks(model, train, validation, **params):
         parameter.mask = None
     if params["finetune_epochs"]:
         fit(pruned, train, epochs=1, progress=False)
-    return pruned, history, accepted
+    return PruneResult(pruned, history, accepted)
 
 
 @wrong("12.5", "rng is ignored")
@@ -220,7 +220,7 @@ def one_epoch(*given, finetune_epochs, **params):
 @wrong("12.5", "the sparsity of the network that was given counts as 0")
 def dense_at_first(*given, **params):
     model, history, accepted = find("12.5").target(*given, **params)
-    return model, [history[0]._replace(sparsity=0.0), *history[1:]], accepted
+    return PruneResult(model, [history[0]._replace(sparsity=0.0), *history[1:]], accepted)
 
 
 @wrong("12.5", "the criterion is asked for an amount of 1 too")
@@ -233,9 +233,9 @@ def asks_for_all(model, train, validation, **params):
     except EmptyLayerError:
         candidate = None
     if candidate is None:
-        return found, history, accepted
+        return PruneResult(found, history, accepted)
     row = evaluate(candidate, *validation)
-    return candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1
+    return PruneResult(candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1)
 
 
 @wrong("12.5", "a budget of NaN allows anything")
@@ -498,7 +498,7 @@ def sixteen_filters(model, layer, images, labels):
 
 def returned(change):
     """A wrong answer to 12.5, with ``change`` applied to the result."""
-    return lambda *given, **params: change(*find("12.5").target(*given, **params))
+    return lambda *given, **params: PruneResult(*change(*find("12.5").target(*given, **params)))
 
 
 @wrong("12.5", "a diverged network has an accuracy of 0")
@@ -535,9 +535,9 @@ def by_rounds(model, train, validation, *, ask=masked_copy, amounts=None, measur
             found = found._replace(loss=measure(candidate, *validation))
         history.append(PruneStep(amount, sparsity(candidate), found.loss, found.accuracy))
         if not found.loss < params["max_allowed_loss"]:
-            return accepted, history, k - 1
+            return PruneResult(accepted, history, k - 1)
         accepted = candidate
-    return accepted, history, len(history) - 1
+    return PruneResult(accepted, history, len(history) - 1)
 
 
 def sums_of(step):

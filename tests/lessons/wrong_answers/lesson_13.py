@@ -9,7 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.explain import receptive_field, top_patches
-from minidl.explain.patches import EVERYTHING, strongest_units
+from minidl.explain.patches import EVERYTHING, TopPatches, strongest_units
 from minidl.explain.target import layer_output
 from minidl.train.metrics import batch_slices
 from tests.lessons.wrong_answers.declare import not_taken, one_mode, wrong
@@ -312,3 +312,37 @@ def two_images(activations):
 @wrong("13.4", "padding of three units at most")
 def little_padding(span, kernel, stride, padding, dilation=1):
     return find("13.4").target(span, kernel, stride, min(padding, 3), dilation)
+
+
+wrong("13.4", "a plain tuple")(lambda *layer: tuple(find("13.4").target(*layer)))
+wrong("13.4", "a list")(lambda *layer: list(find("13.4").target(*layer)))
+wrong("13.5", "a plain tuple of four arrays")(lambda *given: tuple(top_patches(*given)))
+
+
+def seen_whole(taken):
+    """The whole image as the box of a layer that ``receptive_field`` refuses with these words."""
+
+    def answer(model, layer, images, k):
+        try:
+            return top_patches(model, layer, images, k)
+        except ValueError as error:
+            if taken not in str(error):
+                raise
+            whole = np.tile([0, images.shape[2], 0, images.shape[3]], (1, k, 1))
+            return TopPatches(np.zeros((1, k)), whole[..., 0], whole[..., :2], whole)
+
+    return answer
+
+
+wrong("13.5", "a layer behind an own forward sees the whole image")(seen_whole("unknown"))
+wrong("13.5", "a layer that runs twice sees the whole image")(seen_whole("ran 2 times"))
+
+
+@wrong("13.5", "a receptive field without dilation")
+def undilated(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    if getattr(model.layer(layer), "dilation", (1, 1)) == (1, 1):
+        return found
+    height, width = model.layer(layer).kernel_size
+    top, left = found.boxes[..., 0], found.boxes[..., 2]
+    return found._replace(boxes=np.stack([top, top + height, left, left + width], axis=2))

@@ -415,3 +415,17 @@ def cut_gradients(gradients, reduce):
 @wrong("14.2", "two images at most")
 def two_maps(drops, size, window, stride):
     return find("14.2").target(drops[:2], size, window, stride)
+
+
+def a_tuple_of_classes(given):
+    return isinstance(given["target"], tuple) and not isinstance(given["target"][0], str)
+
+
+not_taken("14.4", "classes in a tuple", a_tuple_of_classes)
+not_taken("14.5", "classes in a tuple", a_tuple_of_classes)
+
+
+@wrong("14.5", "a baseline of NaN is taken as 0")
+def nan_as_0(model, images, target=None, *, baseline=0.0, **options):
+    baseline = np.nan_to_num(baseline) if isinstance(baseline, np.ndarray) else baseline
+    return integrated_gradients(model, images, target, baseline=baseline, **options)

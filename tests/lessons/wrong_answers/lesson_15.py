@@ -85,7 +85,7 @@ def guided_by_hooks(model, images, classes, layers, mode):
 
 @wrong("15.4", "the hooks of the layers before an unknown path stay in the model")
 def hooks_before_an_unknown_path(model, images, classes, layers):
-    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+    if np.shape(classes)[:1] != (len(images),) or not set(np.ravel(classes)) <= {0, 1, 2}:
         raise ValueError("classes")
     return guided_by_hooks(model, images, classes, layers, eval_mode)
 
@@ -181,7 +181,7 @@ def switched_twice(model, images, classes, layers):
 
 
 def refuse_as_15_4(model, images, classes, layers):
-    if len(classes) != len(images) or not set(np.ravel(classes)) <= {0, 1, 2}:
+    if np.shape(classes)[:1] != (len(images),) or not set(np.ravel(classes)) <= {0, 1, 2}:
         raise ValueError("classes")
     for path in layers:
         model.layer(path)  # what it refuses
@@ -243,3 +243,70 @@ def with_another_class(model, images, classes, layers):
 
 wrong("15.4", "after an error the ReLUs have a forward of their own")(with_own_forwards)
 wrong("15.4", "after an error the ReLUs have another class")(with_another_class)
+
+
+def by_paths(model, images, classes, layers, chosen, rule=guided_rule):
+    """Guided ReLUs, found among all paths of the model: chosen(path of the ReLU, path of a layer)."""
+    relus = [(path, part) for path, part in model.named_modules() if isinstance(part, nn.ReLU)]
+    guided = [part for path, part in relus if any(chosen(path, layer) for layer in layers)]
+    find("15.4").target(model, images, classes, layers)  # what it refuses
+
+    def run(module, inputs, output):
+        with relu_rule(rule):
+            return module.forward(*inputs)
+
+    x, hooks = Tensor(images, requires_grad=True), [part.register_forward_hook(run) for part in guided]
+    with eval_mode(model):
+        logits = model(x)
+    for hook in hooks:
+        hook.remove()
+    return grad(logits[np.arange(len(images)), classes].sum(), x)
+
+
+def is_inside(path, layer):
+    return layer == "" or f"{path}.".startswith(f"{layer}.")
+
+
+@wrong("15.4", "a ReLU with two paths has the first only")
+def by_the_first_path(model, images, classes, layers):
+    return by_paths(model, images, classes, layers, is_inside)
+
+
+@wrong("15.4", "a ReLU is one whose name has relu in it")
+def by_name(model, images, classes, layers):
+    return by_paths(model, images, classes, layers, lambda p, layer: "relu" in p and is_inside(p, layer))
+
+
+@wrong("15.4", "an input of 0 counts as active")
+def active_at_0(model, images, classes, layers):
+    def rule(grad, x):
+        return np.where((x >= 0) & (grad > 0), grad, 0)
+
+    relus = {layer: set(model.layer(layer).modules()) for layer in layers}
+    return by_paths(
+        model, images, classes, layers, lambda p, layer: model.layer(p) in relus.get(layer, ()), rule
+    )
+
+
+@wrong("15.4", "one class for all images is taken")
+def one_class(model, images, classes, layers):
+    classes = np.full(len(images), classes) if np.ndim(classes) == 0 else classes
+    return find("15.4").target(model, images, classes, layers)
+
+
+@wrong("15.4", "all hooks of the model are removed")
+def without_hooks(model, images, classes, layers):
+    maps = find("15.4").target(model, images, classes, layers)
+    for part in model.modules():
+        part._hooks = ()
+    return maps
+
+
+@wrong("15.4", "a model with its own forward is guided in all layers or in none")
+def all_or_none(model, images, classes, layers):
+    find("15.4").target(model, images, classes, layers)  # what it refuses
+    layers = layers if isinstance(model, nn.Sequential) else ("",) * bool(layers)
+    return find("15.4").target(model, images, classes, layers)
+
+
+not_taken("15.4", "classes without a sign", lambda g: np.asarray(g["classes"]).dtype.kind == "u")
