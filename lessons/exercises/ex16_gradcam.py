@@ -315,6 +315,7 @@ def refuses_no_pixels(upsampling_weights, side):
     for wrong in (0, -1):
         assert_refuses(f"a new size of {wrong}", upsampling_weights, side, wrong)
         assert_refuses(f"an old size of {wrong}", upsampling_weights, wrong, side)
+        assert_refuses(f"two sizes of {wrong}", upsampling_weights, wrong, wrong)
 
 
 @enlarge.mistake("put the first centres at one point, and the last centres too", breaks=enlarge.laws[0].text)
