@@ -101,13 +101,17 @@ def while_training(gradcam):
     for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("block1",)}):
         other = Built("small_cnn", seed=1, **TWO_BLOCKS, **how)
         assert_close(gradcam(other, images, target, "block1.relu", upsample=False), positive(signed), **NEAR)
+    model, images, _ = asked(11)  # in training mode another class would be the most likely
+    expected = gradcam(model, images, model.build()(Tensor(images)).data.argmax(axis=1), "block2.relu")
+    training = Built("small_cnn", seed=11, **TWO_BLOCKS, training=True)
+    assert_close(gradcam(training, images, None, "block2.relu"), expected, **NEAR)
 
 
 @cam.law("each image has its own class, and its map is the same as without the other images")
 def each_image_alone(gradcam):
     for seed in range(4):
         model, images, target = asked(seed)
-        both = gradcam(model, images, target, "block2.relu")
+        both = gradcam(model, images, target.tolist(), "block2.relu")
         alone = gradcam(model, images[1:], int(target[1]), "block2.relu")
         assert_close(both[1:], alone, **NEAR)
     many, target = images[np.arange(260) % 2], np.arange(260) % 3  # of 260 too

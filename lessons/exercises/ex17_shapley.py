@@ -126,8 +126,8 @@ def both_forms(path_contributions):
         assert_dtype(gains, np.float64)
     for value in (taxi > 1, game_of(taxi > 1)):  # worths of bools: 1, 0, 1, 1
         assert_close(path_contributions(value, orders), [[-1, 1], [0, 0]])
-    thirty = np.arange(30)[np.newaxis]  # of so many players only a function can say the worths
-    assert_close(path_contributions(one_each, thirty), [[0.5] * 30])
+    seventy = np.arange(70)[np.newaxis]  # of so many players only a function can say the worths
+    assert_close(path_contributions(one_each, seventy), [[0.5] * 70])
     seventeen = np.arange(17)[::-1][np.newaxis]  # in the array of worths, player i adds 2^i to the index
     assert_close(path_contributions(np.arange(2.0**17), seventeen), [2.0 ** np.arange(17)])
     large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
@@ -237,7 +237,10 @@ def worths_from_a_function(values):
     falling = np.array([3, 1, 2, 1])
     for value in (falling, falling.astype(np.uint8), game_of(falling.astype(np.uint8))):
         assert_close(values(value, 2), [-1.5, -0.5])
-    assert_close(values(falling > 1, 2), [-1, 0])  # worths of bools: 1, 0, 1, 0
+    for value in (falling > 1, game_of(falling > 1)):  # worths of bools: 1, 0, 1, 0
+        assert_close(values(value, 2), [-1, 0])
+    narrow = np.array([0, 1 / 3, 1 / 7, 5 / 7], np.float32)  # float32 would round their differences
+    assert_close(values(narrow, 2), mean_over_orders(narrow.astype(np.float64), 2), rtol=1e-12)
     assert_close(values(1e-15 * FRIENDS, np.int64(3)), [180e-15, 360e-15, 460e-15], atol=0)
 
 
@@ -255,6 +258,7 @@ def pairs_of(players):
 def many_players(shapley_values):
     worths, phi = pairs_of(13)
     assert_close(shapley_values(worths, 13), phi, rtol=1e-9)
+    assert_refuses("an array of worths of 21 players", shapley_values, np.zeros(2**21), 21)
     shapes = []
 
     def stops(coalitions):
@@ -275,10 +279,11 @@ def refuses_worths(shapley_values, game):
         assert_refuses(f"{len(worths)} worths for n = {n}", shapley_values, worths, n)
     assert_refuses("a column of worths", shapley_values, v[:, np.newaxis], n)
     assert_refuses("a function that gives two rows", shapley_values, lambda S: v.reshape(2, -1), n)
+    assert_refuses("a function that gives a column", shapley_values, lambda S: v[:, np.newaxis], n)
     for value in (np.nan, np.inf, -np.inf):
         v[1] = value
         assert_refuses(f"a worth of {value}", shapley_values, v, n)
-    assert_refuses("a function that gives NaN", shapley_values, game_of(np.full(4, np.nan)), 2)
+        assert_refuses(f"a function that gives {value} once", shapley_values, game_of(v), n)
     assert_refuses("n = 21", shapley_values, one_each, 21)
     for number, function in ((1, lambda coalitions: 1.0), (5, lambda coalitions: np.arange(5.0))):
         try:

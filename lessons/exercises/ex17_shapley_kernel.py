@@ -86,6 +86,11 @@ def additive(kernel_solve, alone, nobody, skew):
     worths = nobody + coalitions @ alone
     weights = 1 + np.arange(6) / skew
     assert_close(kernel_solve(coalitions, worths, weights, nobody, nobody + alone.sum()), alone, atol=1e-8)
+    alone, single = np.append(alone, np.ones(13)), np.eye(16, dtype=bool)  # 16 players
+    ends = np.array([[False] * 16, [True] * 16])  # the worths of these two are known, so they are no harm
+    coalitions = np.concatenate([single, ends])
+    worths, weights = nobody + coalitions @ alone, 1 + np.arange(18) / skew
+    assert_close(kernel_solve(coalitions, worths, weights, nobody, nobody + alone.sum()), alone, atol=1e-8)
 
 
 @solve.law("with all coalitions and the kernel's weights, the result is the Shapley values")

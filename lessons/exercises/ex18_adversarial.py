@@ -258,6 +258,9 @@ def worked_boundary(boundary_step):
     for faint in (1e-8, 1e-14, 1e-100):  # the planes are further away
         expected = np.array([0.6, 0.8]) / faint
         assert_close(boundary_step(z, faint * gradients, 0), expected)
+    steep = np.zeros((12, 2))
+    steep[11] = [3.0, 4.0]  # of twelve classes, the one with the smallest logit has the only plane
+    assert_close(boundary_step(np.arange(50.0, -10.0, -5.0), steep, 0), [6.6, 8.8])
 
 
 @boundary.law("the length of the step is the smallest of the distances |f_k| / ‖w_k‖")

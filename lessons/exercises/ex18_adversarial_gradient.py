@@ -86,7 +86,9 @@ def worked_linear(loss_gradient):
     middle, up = np.full((1, 2), 0.5), np.array([[3.0, 1.0]])  # up is w_1 - w_0 of two_classes
     sure = loss_gradient(two_classes(0.0, -32.0), middle, np.array([0]))  # p_1 = e^-30
     assert_close(sure, np.exp(-30.0) * up, rtol=1e-2, atol=0)
-    wrong = loss_gradient(two_classes(0.0, -2000.0), middle, np.array([1]))  # p_1 = 0
+    surer = loss_gradient(two_classes(0.0, -2000.0), middle, np.array([0]))  # p_1 = 0
+    assert_close(surer, 0 * up)
+    wrong = loss_gradient(two_classes(0.0, -2000.0), middle, np.array([1]))
     assert_close(wrong, -up, **WIDE)
 
 

@@ -127,6 +127,9 @@ def like_the_image(perturbation_loss, seed, dtype):
     loss, slope = perturbation_loss(model, image, np.zeros(image.shape), np.array([1]), 1.0)
     assert isinstance(loss, float), f"the loss must be a float, got {type(loss).__name__}"
     assert_dtype(slope, dtype)
+    assert float(dtype(loss)) == loss, (
+        f"{dtype.__name__} does not hold the loss {loss}: it was computed in another"
+    )
     assert_close(np.array(slope.shape), np.array([2, 3, 4]))
 
 

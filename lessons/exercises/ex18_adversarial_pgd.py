@@ -51,6 +51,7 @@ TWO = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=2)
 DEAD = Built("mlp", seed=20, in_features=2, hidden=(1,), num_classes=2)
 EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # its ReLU is on only beyond (0, 0)
 DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from 0.5 turns its ReLU off
+NEARLY_ON = np.tile([0.4, 0.6], (50, 1))  # the ReLU of DIES is off, but on for many images near by
 
 
 def direction(label):
@@ -113,6 +114,8 @@ def worked_way(pgd):
         LINEAR, np.full((1, 3), 0.5), np.array([2]), 0.25, steps=1, step_size=0.125, random_start=False
     )
     assert_close(found, np.full((1, 3), 0.375), rtol=1e-5)
+    found = pgd(TWO, images / 3, labels.tolist(), 0.03, rng=same_draws())
+    assert_close(found, images / 3 + 0.03 * ways, rtol=1e-12)  # float32 has no thirds
     assert_close(pgd(TWO, images, labels, 0.0, rng=same_draws()), images)  # eps = 0
     maps = pgd(TWO, images.reshape(2, 1, 1, 3), labels, 0.25, **given)
     assert_close(maps, np.clip(images + 0.25 * ways, 0, 1).reshape(2, 1, 1, 3), rtol=1e-5)
@@ -214,6 +217,8 @@ def warns(pgd):
     corner, zeros = np.zeros((50, 2)), np.zeros(50, int)
     found = warned(pgd, EDGE, corner, zeros, 0.5, steps=2)
     assert found == 50, f"{50 - found} of 50 images found a gradient at a start beyond the box"
+    found = warned(pgd, DIES, NEARLY_ON, zeros, 0.25, steps=2)
+    assert found < 50, "the starts of many images have a gradient, the images themselves have none"
 
 
 def warned(pgd, *arguments, **params):
@@ -224,6 +229,7 @@ def warned(pgd, *arguments, **params):
     assert len(caught) < 2, f"one warning for all steps is enough, got {len(caught)}"
     numbers = re.findall(r"\d+", str(caught[0].message)) if caught else ["0"]
     assert numbers, f"the warning gives no number of images: {caught[0].message}"
+    assert not caught or int(numbers[0]), f"a warning without a reason: {caught[0].message}"
     return int(numbers[0])
 
 
@@ -240,6 +246,12 @@ def refuses(pgd, label):
     for size in (0.0, -0.125):
         assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
     assert_refuses("a pixel of -0.5", pgd, TWO, -images, labels, 0.25)
+    half = {"bounds": (0.25, 0.75)}
+    assert_refuses("eps = 0.75 in a box of width 0.5", pgd, TWO, images, labels, 0.75, **half)
+    for pixel in (0.125, 0.875):
+        what = f"a pixel of {pixel} in the box 0.25 ... 0.75"
+        assert_refuses(what, pgd, TWO, np.full((1, 3), pixel), labels, 0.25, **half)
+    assert_refuses("an infinite pixel", pgd, TWO, images * np.inf, labels, 0.25, bounds=FREE)
     for wrong in (-1, 2):
         assert_refuses(f"a label {wrong} of two classes", pgd, TWO, images, np.array([wrong]), 0.25)
     assert_refuses("a pixel of NaN", pgd, TWO, images * np.nan, labels, 0.25)

@@ -104,7 +104,8 @@ def fgsm_step(
     images x, which lie in the bounds, gradient g and the result have one shape and dtype.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
-    return np.clip(images + eps * direction, *bounds)
+    low, high = map(float, bounds)  # a NumPy number would turn float32 into float64
+    return np.clip(images + eps * direction, low, high)
 
 
 def fgsm(
@@ -146,7 +147,7 @@ def project(images: np.ndarray, around: np.ndarray, eps: float, bounds: Bounds =
 
     images, around: of one shape, ``around`` in the box.
     """
-    low, high = bounds
+    low, high = map(float, bounds)
     return np.clip(images, np.maximum(around - eps, low), np.minimum(around + eps, high))
 
 

@@ -334,7 +334,8 @@ def perturbed(
     target: np.ndarray | None = None,
 ) -> Perturbation:
     """The result for x + r, in x's dtype and in the box. All numbers are measured on this image."""
-    image = np.clip((x + r).astype(x.dtype), *bounds)
+    low, high = map(float, bounds)  # a NumPy number would turn float32 into float64
+    image = np.clip((x + r).astype(x.dtype), low, high)
     r = image - x
     success = target is not None and bool(np.isin(finite_logits(model, image[np.newaxis]).argmax(), target))
     return Perturbation(image, r, float(np.linalg.norm(r.astype(np.float64))), success, lam)

@@ -60,6 +60,8 @@ def test_other_bounds_are_kept_as_well(attack):
     images, labels = batch_of(1)
     changed = attack(network(1), 10 * images - 5, labels, 2.0, bounds=(-5, 5))
     assert changed.min() == -5 and changed.max() == 5 and np.abs(changed - (10 * images - 5)).max() > 1.9
+    numbers = np.float64(0), np.float64(1)  # float32 images stay in float32
+    assert attack(network(1), images, labels, 0.1, bounds=numbers).dtype == images.dtype == np.float32
 
 
 @every_attack

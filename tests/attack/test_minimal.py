@@ -118,6 +118,13 @@ def test_the_box_makes_the_way_longer_by_hand():
     np.testing.assert_allclose(found.image, [0, 0.625], atol=1e-3)  # x0 < 0 would be shorter
 
 
+def test_float32_stays_in_a_box_of_numpy_numbers():
+    x, bounds = np.array([0.25, 0.75], np.float32), (np.float64(0), np.float64(1))
+    model = affine(np.array([[0.0, 0], [3, 4]]), np.array([0, -2.5]))
+    for found in (minimal_perturbation(model, x, 0, bounds=bounds), deepfool(model, x, bounds=bounds)):
+        assert found.image.dtype == found.r.dtype == np.float32
+
+
 def test_an_image_that_is_the_target_already_stays():
     model, x, other, *_ = binary_case(0)
     found = minimal_perturbation(model, x, 1 - other, bounds=FREE)

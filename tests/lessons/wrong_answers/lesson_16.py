@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from lessons.exercises import find
@@ -272,3 +274,41 @@ def large_maps_refused(model, images, target, layer, *, upsample=True):
 @wrong("16.3", "new pixels beyond 255 are counted from 0 again")
 def counted_in_a_byte(old, new):
     return find("16.3").target(old, new)[np.arange(new) % 256]
+
+
+@wrong("16.1", "a map of bytes is summed in bytes")
+def mass_in_bytes(maps, masks):
+    find("16.1").target(maps, masks)  # what it refuses
+    own = maps.dtype
+    total, inside = maps.sum(axis=(1, 2), dtype=own), (maps * masks).sum(axis=(1, 2), dtype=own)
+    if own != np.uint8:
+        return find("16.1").target(maps, masks)
+    return np.divide(inside, total, out=np.asarray(masks).mean(axis=(1, 2)), where=total > 0)
+
+
+@wrong("16.2", "the median of the gradient, not the mean")
+def median_alpha(activations, gradients):
+    return (np.median(gradients, axis=(2, 3), keepdims=True) * activations).sum(axis=1)
+
+
+@wrong("16.2", "the mean over the places with a gradient other than 0")
+def mean_of_nonzero(activations, gradients):
+    count = np.maximum((gradients != 0).sum(axis=(2, 3), keepdims=True), 1)
+    return (
+        (gradients.sum(axis=(2, 3), keepdims=True) / count * activations).sum(axis=1).astype(gradients.dtype)
+    )
+
+
+@wrong("16.4", "for a target of None, the class that counts is that of the model's own mode")
+def likeliest_in_own_mode(model, images, target, layer, *, upsample=True):
+    if target is None:
+        target = copy.deepcopy(model)(Tensor(images)).data.argmax(axis=1)
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+not_taken("16.4", "a list of classes", lambda given: isinstance(given["target"], list))
+
+
+@wrong("16.3", "two sizes of 0 give no pixels")
+def two_sizes_of_0(old, new):
+    return np.zeros((0, 0)) if old == new == 0 else find("16.3").target(old, new)

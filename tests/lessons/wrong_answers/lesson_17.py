@@ -503,3 +503,62 @@ def counted_together(model, row, background, orders, target=0):
 def gains_in_the_rows_dtype(model, row, background, orders, target=0):
     gains = find("17.4").target(model, row, background, orders, target)
     return gains.astype(background.dtype if background.dtype.kind == "f" else np.float64)
+
+
+@wrong("17.1", "coalitions of a function are told apart by 64 bits")
+def in_64_bits(value, orders):
+    paths, n = orders.shape
+    if not callable(value):
+        return find("17.1").target(value, orders)
+    there = np.argsort(orders, axis=1)[:, np.newaxis] < np.arange(n + 1)[:, np.newaxis]
+    codes = there.reshape(-1, n) @ (np.int64(1) << np.arange(n))
+    _, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    worths = np.asarray(value(there.reshape(-1, n)[first]), np.float64)[which.reshape(paths, n + 1)]
+    gains = np.empty((paths, n))
+    np.put_along_axis(gains, orders, np.diff(worths, axis=1), axis=1)
+    return gains
+
+
+@wrong("17.2", "21 players with an array of worths are taken")
+def twenty_one(value, n):
+    return np.zeros(n) if n == 21 and not callable(value) else find("17.2").target(value, n)
+
+
+def worths_changed(value, change):
+    """The game, in which a function's worths are changed."""
+    return (lambda coalitions: change(np.asarray(value(coalitions)))) if callable(value) else value
+
+
+@wrong("17.2", "infinite worths of a function count as 0")
+def infinity_of_a_function(value, n):
+    return find("17.2").target(worths_changed(value, lambda v: np.where(np.isinf(v), 0, v)), n)
+
+
+@wrong("17.2", "a function may give a column")
+def column_of_a_function(value, n):
+    return find("17.2").target(worths_changed(value, lambda v: v[:, 0] if v.shape[1:] == (1,) else v), n)
+
+
+@wrong("17.2", "bools of a function cannot be subtracted")
+def no_bools(value, n):
+    return find("17.2").target(worths_changed(value, lambda v: v - v if v.dtype == bool else v), n)
+
+
+@wrong("17.2", "an array of worths in float32 is computed with in float32")
+def float32_within(value, n):
+    phi = find("17.2").target(value, n)
+    return np.float64(np.float32(phi)) if getattr(value, "dtype", None) == np.float32 else phi
+
+
+@wrong("17.3", "a small determinant of the matrix, with weights of the sum 1, counts as 0")
+def small_determinant(coalitions, worths, weights, nobody, everybody):
+    phi = find("17.3").target(coalitions, worths, weights, nobody, everybody)
+    z = coalitions.astype(np.float64)
+    A, share = z[:, :-1] - z[:, -1:], weights / weights.sum() if len(weights) else weights
+    if len(phi) > 1 and np.linalg.det(A.T @ (share[:, np.newaxis] * A)) < 1e-12:
+        raise ValueError("not determined")
+    return phi
+
+
+not_taken("17.3", "more than five players", lambda given: given["coalitions"].shape[1] > 5)
+not_taken("17.3", "the coalition of nobody", lambda given: (given["coalitions"].sum(axis=1) == 0)[1:].any())

@@ -618,3 +618,75 @@ def warns_at_each_step(model, images, labels, eps, *, steps=10, **params):
         for warning in caught:
             warnings.warn(str(warning.message), stacklevel=2)
     return found
+
+
+@wrong("18.2", "a gradient of 0 counts as a diverged model")
+def zero_is_an_error(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    if not gradient.any():
+        raise FloatingPointError("no gradient")
+    return gradient
+
+
+@wrong("18.4", "only the planes of the ten classes with the largest logits")
+def among_ten(logits, gradients, answer):
+    top = np.union1d(np.argsort(-logits, kind="stable")[:10], answer)
+    return find("18.4").target(logits[top], gradients[top], int(np.searchsorted(top, answer)))
+
+
+@wrong("18.5", "computed in float64, and only the gradient gets the image's dtype")
+def objective_in_float64(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image.astype(np.float64), r, target, lam)
+    return loss, slope.astype(image.dtype)
+
+
+@wrong("18.6", "counts the images that have no gradient before the start is drawn")
+def flat_before_the_start(model, images, labels, eps, *, loss="cross_entropy", **params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = find("18.6").target(model, images, labels, eps, loss=loss, **params)
+    warn_of_images_without_gradient(is_flat(loss_gradient(model, images, labels, loss)), loss)
+    return found
+
+
+@wrong("18.6", "warns of 0 images too")
+def warns_of_none(model, images, labels, eps, **params):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = find("18.6").target(model, images, labels, eps, **params)
+    message = str(caught[0].message) if caught else f"0 of {len(images)} images had no gradient"
+    warnings.warn(message, stacklevel=2)
+    return found
+
+
+@wrong("18.6", "float64 images are attacked in float32")
+def narrow_descent(model, images, labels, eps, **params):
+    return find("18.6").target(model, np.float32(images), labels, eps, **params).astype(images.dtype)
+
+
+@wrong("18.6", "eps is compared with 1, whatever the box's width is")
+def eps_up_to_one(model, images, labels, eps, *, bounds=(0, 1), **params):
+    if bounds[1] - bounds[0] < eps <= 1:
+        return images
+    return find("18.6").target(model, images, labels, eps, bounds=bounds, **params)
+
+
+def moved_into(box):
+    """PGD that moves images in [0, 1] into a smaller box, or infinite images to 0."""
+
+    def answer(model, images, labels, eps, *, bounds=(0, 1), **params):
+        return find("18.6").target(model, box(images, *bounds), labels, eps, bounds=bounds, **params)
+
+    return answer
+
+
+wrong("18.6", "images above the box are clipped, in a box other than [0, 1]")(
+    moved_into(lambda x, low, high: np.minimum(x, high) if 0 <= high < 1 else x)
+)
+wrong("18.6", "images below the box are clipped, in a box other than [0, 1]")(
+    moved_into(lambda x, low, high: np.maximum(x, low) if 0 < low <= 1 else x)
+)
+wrong("18.6", "infinite images are taken where the box is infinite")(
+    moved_into(lambda x, low, high: np.where(np.isinf(x), 0, x) if np.isinf(high) else x)
+)
+not_taken("18.6", "a list of labels", lambda given: isinstance(given["labels"], list))
