@@ -19,6 +19,7 @@ from minidl.classroom.exercise import Law
 from minidl.classroom.recognize import mistakes_like
 from minidl.classroom.stubs import imports, plain_function, source, stub
 from tests.classroom.learner import check_here, empty_course, replayed, write_work
+from tests.lessons.right_answers import RIGHT
 from tests.lessons.wrong_answers import ALIKE, WRONG
 
 EXERCISES = all_exercises()
@@ -119,6 +120,7 @@ def fails_and_looks_like(exercise, answer):
     return last, [mistake.text for mistake in named]
 
 
+@pytest.mark.slow  # a thousand answers: for those who change laws, and for .ci/run
 @pytest.mark.parametrize("number, text, answer", [pytest.param(*w, id=f"{w[0]} {w[1]}") for w in WRONG])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the wrong answers cause these warnings
 def test_a_wrong_answer_that_looks_right_fails_with_a_reason(number, text, answer):
@@ -129,6 +131,14 @@ def test_a_wrong_answer_that_looks_right_fails_with_a_reason(number, text, answe
         last, named = fails_and_looks_like(exercise, answer)
     assert not last.passed and last.message
     assert named == alike
+
+
+@pytest.mark.parametrize("number, answer", [pytest.param(*r, id=f"{r[0]} {r[1].__name__}") for r in RIGHT])
+def test_a_right_answer_in_other_words_passes(number, answer):
+    exercise = find(number)
+    with a_quarter_of_the_cases(exercise):
+        *_, last = exercise.check(exercise.adapt(answer))
+    assert last.passed, last.message
 
 
 def in_lists(answer):

@@ -251,17 +251,6 @@ def whole_rates(schedule, warmup_steps, step):
     return find("08.1").target(schedule, warmup_steps, step)
 
 
-@wrong("08.2", "an eps in np.float64 makes float32 rows float64")
-def as_wide_as_eps(target, label_smoothing):
-    find("08.2").target(target, label_smoothing)
-    return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
-
-
-@wrong("08.3", "a T in np.float64 makes the float32 gradient float64")
-def as_wide_as_T(p, target, temperature=1.0):
-    return (p * target.sum(axis=1, keepdims=True) - target) / temperature
-
-
 @wrong("08.4", "the same noise in all channels")
 def noise_of_one_channel(model, images, *arguments, rng, **settings):
     class OneChannel:

@@ -434,30 +434,6 @@ def narrow_counts(probabilities, labels, bins=15):
 not_taken("09.4", "bounds of whole numbers", lambda g: isinstance(g["bounds"][0], int))
 
 
-def softmax_of(z, axis, T):
-    if not 0 < T < np.inf:
-        raise ValueError("T")
-    p = np.exp((z - z.max(axis=axis, keepdims=True)) / T)
-    return p / p.sum(axis=axis, keepdims=True)
-
-
-@wrong("09.1", "the difference of int8 logits wraps around")
-def whole_differences(z, axis=-1, temperature=1.0):
-    return softmax_of(np.asarray(z), axis, float(temperature))
-
-
-@wrong("09.1", "a T in np.float64 makes float32 float64")
-def as_wide_as_T(z, axis=-1, temperature=1.0):
-    z = np.asarray(z)
-    return softmax_of(z if z.dtype.kind == "f" else z.astype(np.float64), axis, temperature)
-
-
-@wrong("09.1", "whole numbers become float32")
-def narrow_whole_numbers(z, axis=-1, temperature=1.0):
-    z = np.asarray(z)
-    return find("09.1").target(z if z.dtype.kind == "f" else z.astype(np.float32), axis, temperature)
-
-
 @wrong("09.1", "several axes come back in sorted order")
 def sorted_axes(z, axis=-1, temperature=1.0):
     p = find("09.1").target(z, axis, temperature)
