@@ -101,7 +101,7 @@ def ablation_scores(model: Module, layer: str, images: np.ndarray, labels: np.nd
     weights, its bias, and the weight and bias of a BatchNorm that follows. Only one filter is masked at a
     time. A score is negative if the loss is lower without the filter. O + 1 evaluations are enough. They are
     made in evaluation mode. The model, its mode, its masks and its ``.grad`` do not change. The model may
-    accept images of one size only. Returns float64 (O,).  Raises ValueError for a layer whose filters
+    accept images of one size only. Returns float64 (O,). Raises ValueError for a layer whose filters
     cannot be masked, such as the last layer.
 
     >>> from minidl import compress, nn
