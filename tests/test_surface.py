@@ -227,7 +227,7 @@ def equal(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def close(x: np.ndarray, y: np.ndarray) -> bool:
-    return x.shape == y.shape and np.allclose(x, y, rtol=1e-4, atol=1e-6, equal_nan=True)
+    return (x.shape, x.dtype) == (y.shape, y.dtype) and np.allclose(x, y, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 def faults(name: str, argument: str, bad: str) -> str | None:
@@ -274,7 +274,11 @@ def test_a_bad_argument_is_refused_in_words(name):
 
 
 def other_forms(value: Any) -> list[Any]:
-    """The same integer as NumPy's, in few bits; the same array in Fortran's order, not to be written into."""
+    """The same number as NumPy's, an integer in few bits; the same array in Fortran's order, read-only."""
+    if type(value) is float:
+        return [np.float64(value)]
+    if type(value) is tuple and value and all(type(number) in (int, float) for number in value):
+        return [tuple(map(np.float64, value))]
     if type(value) is int and 0 <= value < 128:
         return [np.int8(value), np.uint8(value)]
     if isinstance(value, np.ndarray):

@@ -91,7 +91,8 @@ def quantize_groups(weight: Any, bits: int = 4, group_size: int = 32) -> Grouped
     Bytes: ceil(weights bits / 8) + 2 groups. If S is 0 in float16, the weights of the group become 0.
     ValueError if S is too large for float16.
     """
-    qmax = 2 ** (check_int("bits", bits, 2, 8) - 1) - 1
+    bits = int(check_int("bits", bits, 2, 8))
+    qmax = 2 ** (bits - 1) - 1
     weight = check_reals("weight", check_array("weight", weight))
     require(weight.ndim >= 2, f"weight must be (O, ...) with at least two axes, got {weight.shape}")
     size = min(positive_int("group_size", group_size), weight[0].size)
