@@ -227,7 +227,8 @@ def equal(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def close(x: np.ndarray, y: np.ndarray) -> bool:
-    return (x.shape, x.dtype) == (y.shape, y.dtype) and np.allclose(x, y, rtol=1e-4, atol=1e-6, equal_nan=True)
+    alike = (x.shape, x.dtype) == (y.shape, y.dtype)
+    return alike and np.allclose(x, y, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 def faults(name: str, argument: str, bad: str) -> str | None:
