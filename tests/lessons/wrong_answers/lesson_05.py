@@ -218,12 +218,6 @@ def no_tiny_kl(student_logits, teacher_logits, *, soft="ce", **options):
     return loss - loss.item() if soft == "kl" and loss.item() < 1e-12 else loss
 
 
-@wrong("05.3", "a temperature of NaN is taken for 1")
-def one_for_nan(student_logits, teacher_logits, *, temperature, **options):
-    tau = 1.0 if np.isnan(temperature) else temperature
-    return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
-
-
 @wrong("05.3", "only the first two letters of the name for soft count")
 def two_letters(student_logits, teacher_logits, *, soft="ce", **options):
     return find("05.3").target(student_logits, teacher_logits, soft=soft[:2], **options)
@@ -320,12 +314,6 @@ def weights_near_zero(student_logits, teacher_logits, labels, *, alpha, beta, **
     return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, beta=beta, **options)
 
 
-@wrong("05.4", "a beta of NaN counts as 0")
-def no_beta_for_nan(student_logits, teacher_logits, labels, *, beta, **options):
-    beta = 0.0 if np.isnan(beta) else beta
-    return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
-
-
 @wrong("05.4", "a small alpha leaves its term out")
 def small_alpha_left_out(student_logits, teacher_logits, labels, *, alpha, beta, **options):
     alpha = 0.0 if 0 < alpha < 1e-6 and beta > 0 else alpha
@@ -364,12 +352,6 @@ def teacher_learns_alone(student_logits, teacher_logits, labels, *, alpha, **opt
         return loss
     total = teacher_logits.sum()
     return loss + (total - total.item())
-
-
-@wrong("05.4", "a temperature of NaN is taken for 1")
-def one_for_nan_in_both(student_logits, teacher_logits, labels, *, temperature, **options):
-    tau = 1.0 if np.isnan(temperature) else temperature
-    return find("05.4").target(student_logits, teacher_logits, labels, temperature=tau, **options)
 
 
 @wrong("05.4", "tau² of a tau without its fraction")
@@ -450,9 +432,9 @@ def student_in_old_mode(teacher, student, images, labels, **options):
     return value
 
 
-@wrong("05.5", "an alpha of 1 + 1e-9 counts as 1, and NaN as 1/2")
+@wrong("05.5", "an alpha of 1 + 1e-9 counts as 1")
 def alpha_of_any_kind(teacher, student, images, labels, *, alpha, **options):
-    alpha = 0.5 if np.isnan(alpha) else np.clip(alpha, 0, 1) if -1e-6 < alpha < 1 + 1e-6 else alpha
+    alpha = np.clip(alpha, 0, 1) if -1e-6 < alpha < 1 + 1e-6 else alpha
     return find("05.5").target(teacher, student, images, labels, alpha=alpha, **options)
 
 
@@ -460,12 +442,6 @@ def alpha_of_any_kind(teacher, student, images, labels, *, alpha, **options):
 def temperature_unread(teacher, student, images, labels, *, alpha, temperature, **options):
     tau = 1.0 if alpha == 1 else temperature
     return find("05.5").target(teacher, student, images, labels, alpha=alpha, temperature=tau, **options)
-
-
-@wrong("05.5", "a temperature of NaN is taken for 1")
-def step_of_nan(teacher, student, images, labels, *, temperature, **options):
-    tau = 1.0 if np.isnan(temperature) else temperature
-    return find("05.5").target(teacher, student, images, labels, temperature=tau, **options)
 
 
 @wrong("05.5", "a label of -2 is the first class")
