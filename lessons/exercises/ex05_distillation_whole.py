@@ -84,13 +84,13 @@ def worked_loss(loss):
     case=labelled_pairs,
     weights=two_weights,
     tau=temperatures(),
-    tau_t=temperatures(),
+    tau_t=st.none() | temperatures(),
     kind=st.sampled_from(["ce", "kl"]),
     scaled=st.booleans(),
 )
 def both_terms(loss, case, weights, tau, tau_t, kind, scaled):
     (student, teacher, y), (alpha, beta) = case, weights
-    log_q = log_softmax(teacher, tau_t)
+    log_q = log_softmax(teacher, tau_t or tau)
     hard = cross_entropies(one_hot(y, student.shape[1]), log_softmax(student))
     softly = cross_entropies(np.exp(log_q), log_softmax(student, tau) - (kind == "kl") * log_q)
     options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind, "scale_by_tau_squared": scaled}

@@ -642,3 +642,28 @@ def old_gradient_kept(teacher, student, images, labels, *, lr, **options):
         if p.requires_grad and p.grad is None:
             p.data = p.data - lr * grad
     return loss
+
+
+@wrong("05.3", "the logarithm of a softmax in float32, which is infinite where p is rounded to 0")
+def narrow_logarithm(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    if soft == "kl" or loss.dtype != np.float32:
+        return loss
+    q = soft_targets(np.float32(data_of(teacher_logits)), teacher_temperature or temperature)
+    return -(q * F.softmax(student_logits, temperature=temperature).log()).sum(axis=1).mean()
+
+
+@wrong("05.3", "for float32 the teacher's temperature is the student's")
+def one_temperature_in_float32(student_logits, teacher_logits, *, teacher_temperature=None, **options):
+    if data_of(student_logits).dtype == np.float32:
+        teacher_temperature = None
+    options["teacher_temperature"] = teacher_temperature
+    return find("05.3").target(student_logits, teacher_logits, **options)
+
+
+@wrong("05.4", "KL becomes the cross-entropy without a term of the labels and a teacher's temperature")
+def cross_entropy_alone(student_logits, teacher_logits, labels, *, alpha, soft="ce", **options):
+    if alpha == 0 and options.get("teacher_temperature") is None and not options.get("scale_by_tau_squared"):
+        soft = "ce" if soft == "kl" else soft
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, soft=soft, **options)
