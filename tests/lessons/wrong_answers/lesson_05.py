@@ -9,6 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm, Dropout
 from minidl.nn.module import Parameter, eval_mode
 from minidl.transfer.distill_loss import soft_targets
 from tests.lessons.wrong_answers.declare import (
@@ -667,3 +668,34 @@ def cross_entropy_alone(student_logits, teacher_logits, labels, *, alpha, soft="
     if alpha == 0 and options.get("teacher_temperature") is None and not options.get("scale_by_tau_squared"):
         soft = "ce" if soft == "kl" else soft
     return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, soft=soft, **options)
+
+
+@wrong("05.5", "the student's Dropout drops nothing")
+def dropout_drops_nothing(teacher, student, images, labels, **options):
+    for part in student.modules():
+        if isinstance(part, Dropout):
+            part.p = 0.0
+    return find("05.5").target(teacher, student, images, labels, **options)
+
+
+def stay_as_they_are(some):
+    """The library's function; afterwards these parameters of the student have their old values."""
+
+    def answer(teacher, student, images, labels, **options):
+        kept = [(parameter, parameter.data.copy()) for parameter in some(student)]
+        value = find("05.5").target(teacher, student, images, labels, **options)
+        for parameter, data in kept:
+            parameter.data = data
+        return value
+
+    return answer
+
+
+wrong("05.5", "BatchNorm's scale and shift stay as they are")(
+    stay_as_they_are(
+        lambda student: [p for m in student.modules() if isinstance(m, BatchNorm) for p in m.parameters()]
+    )
+)
+wrong("05.5", "only layers of the outermost level change")(
+    stay_as_they_are(lambda student: [p for path, p in student.named_parameters() if path.count(".") > 1])
+)
