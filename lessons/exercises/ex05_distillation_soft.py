@@ -62,12 +62,17 @@ OF_THE_LOGITS = (
     tau=temperatures(),
     tau_t=st.sampled_from([None, 1.0, 2.5]),
     kind=st.sampled_from(["ce", "kl"]),
+    dtype=st.sampled_from([np.float64, np.float32]),
 )
-def gradient_of_soft(soft, case, tau, tau_t, kind):
+def gradient_of_soft(soft, case, tau, tau_t, kind, dtype):
     options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind}
-    _, (of_student, of_teacher) = soft(*case, grad=np.array(1.0), **options)
-    p, q = (np.exp(log_softmax(z, t)) for z, t in zip(case, (tau, tau_t or tau), strict=True))
-    assert_close(of_student, (p - q) / (tau * len(p)))
+    narrow = (z.astype(dtype) for z in case)
+    y, (of_student, of_teacher) = soft(*narrow, grad=np.array(1, dtype), **options)
+    log_p, log_q = (log_softmax(z, t) for z, t in zip(case, (tau, tau_t or tau), strict=True))
+    p, q = np.exp(log_p), np.exp(log_q)
+    bounds = {"rtol": 1e-4, "atol": 1e-6} if dtype == np.float32 else {}
+    assert_close(y, np.array(cross_entropies(q, log_p - (kind == "kl") * log_q)), **bounds)
+    assert_close(of_student, (p - q) / (tau * len(p)), **bounds)
     assert_close(of_teacher, 0.0)
 
 
@@ -109,9 +114,11 @@ def cold_teacher(soft, student):
 def soft_of_large_logits(soft):
     student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
     for kind in ("ce", "kl"):
-        y, grads = soft(student, teacher, grad=np.array(1.0), temperature=1.0, soft=kind)
-        assert_close(y, np.array(2000.0))
-        assert_close(grads[0], [[1.0, -1.0]])
+        for dtype in (np.float32, np.float64):
+            z_s, grad = student.astype(dtype), np.array(1, dtype)
+            y, grads = soft(z_s, teacher, grad=grad, temperature=1.0, soft=kind)
+            assert_close(y, np.array(2000.0))
+            assert_close(grads[0], [[1.0, -1.0]])
         y, _ = soft(np.array([[0.0, -np.inf]]), teacher, temperature=1.0, soft=kind)
         assert_close(y, np.array(np.inf))
         y, _ = soft(np.array([[0.0, -np.inf]]), -teacher, temperature=1.0, soft=kind)

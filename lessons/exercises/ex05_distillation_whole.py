@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lessons.exercises.by_hand import (
     LEARNING,
     NEAR,
+    assert_engine_step,
     assert_learns,
     assert_mode,
     assert_state,
@@ -84,13 +85,13 @@ def worked_loss(loss):
     case=labelled_pairs,
     weights=two_weights,
     tau=temperatures(),
-    tau_t=temperatures(),
+    tau_t=st.none() | temperatures(),
     kind=st.sampled_from(["ce", "kl"]),
     scaled=st.booleans(),
 )
 def both_terms(loss, case, weights, tau, tau_t, kind, scaled):
     (student, teacher, y), (alpha, beta) = case, weights
-    log_q = log_softmax(teacher, tau_t)
+    log_q = log_softmax(teacher, tau_t or tau)
     hard = cross_entropies(one_hot(y, student.shape[1]), log_softmax(student))
     softly = cross_entropies(np.exp(log_q), log_softmax(student, tau) - (kind == "kl") * log_q)
     options = {"temperature": tau, "teacher_temperature": tau_t, "soft": kind, "scale_by_tau_squared": scaled}
@@ -336,6 +337,7 @@ def whole_loss(z_s, z_t, y, alpha, temperature):
 
 SMALL = {"num_classes": 3, "widths": (2,), "pool_after": ()}
 CNN = [Built("small_cnn", seed, **SMALL) for seed in (1, 2)]
+NESTED = Built("nested_rows", 1, in_features=16, num_classes=3)
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 
 
@@ -375,20 +377,26 @@ def goes_down(step, case):
     assert_learns(student, after)
 
 
-@step.law("the student stays in training mode: BatchNorm uses the batch and updates its running statistics")
+@step.law(
+    "the student stays in training mode: BatchNorm uses the batch and learns from it, and Dropout drops"
+)
 def student_trains(step):
     y = np.array([0, 1, 2, 0])
-    value, after = step(*CNN, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
-    teacher, student = (model.build() for model in CNN)
-    z_t, z_s = teacher(PHOTOS).data, student.train()(PHOTOS).data
-    assert_close(value, whole_loss(z_s.astype(float), z_t.astype(float), y, 0.5, 2.0), **NEAR)
+    z_t = CNN[0].build()(PHOTOS).data
+    for student in (NESTED, CNN[1]):
+        value, after = step(CNN[0], student, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
+        model = student.build().train()
+        z_s = model(PHOTOS)
+        assert_close(value, whole_loss(z_s.data.astype(float), z_t.astype(float), y, 0.5, 2.0), **NEAR)
+        weights = {"alpha": 0.5, "beta": 0.5, "temperature": 2.0, "scale_by_tau_squared": True}
+        assert_engine_step(model, distill_loss.distillation_loss(z_s, z_t, y, **weights), 0.1, after)
+        assert_mode(after, True)
     own_flag_only = Built("small_cnn", 2, **SMALL, training=("",), requires_grad=("head",))
     again, after_again = step(CNN[0], own_flag_only, PHOTOS, y, alpha=0.5, temperature=2.0, lr=0.1)
     assert_close(again, value)
-    moved = student.state_dict()["block1.bn.running_mean"]
-    for model in (after, after_again):
-        assert_mode(model, True)
-        assert_close(model["state"]["block1.bn.running_mean"], moved, **NEAR)
+    assert_mode(after_again, True)
+    moved = after["state"]["block1.bn.running_mean"]
+    assert_close(after_again["state"]["block1.bn.running_mean"], moved, **NEAR)
 
 
 @step.law("a teacher in training mode runs in evaluation mode too, and does not change")

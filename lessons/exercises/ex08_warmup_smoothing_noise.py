@@ -174,7 +174,8 @@ def shrinks_differences(smooth, target, eps):
 @smooth.law("float32 stays float32, and labels of whole numbers become float64")
 def smooth_keeps_float32(smooth):
     kept = ((np.float32, np.float32), (np.float64, np.float64))
-    for dtype, wanted in (*kept, (np.int64, np.float64), (np.int32, np.float64), (np.uint8, np.float64)):
+    whole = ((dtype, np.float64) for dtype in (np.int64, np.int32, np.int8, np.uint8))
+    for dtype, wanted in (*kept, *whole):
         rows = smooth(np.eye(3, dtype=dtype)[[0, 2, 2, 1, 0]], 0.25)
         assert_dtype(rows, wanted)
         assert_close(rows[1], [1 / 12, 1 / 12, 10 / 12], rtol=1e-6)

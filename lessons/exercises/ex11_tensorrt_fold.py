@@ -1,5 +1,7 @@
 """Exercises of lesson 11: fold BatchNorm into a layer, from arrays and from the modules."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,19 +90,33 @@ def any_shape(folded, weight, mean):
         assert_equal(new_weight, np.stack([np.ones(shape[1:]), np.full(shape[1:], 0.5)]))
 
 
-@fold.law("the new weight and the new bias have the old weight's dtype")
+@fold.law("the results have the weight's dtype, also if bias, gamma or beta are missing")
 def folded_in_the_weights_dtype(fold):
-    for dtype in (np.float16, np.float32, np.float64):
-        weight, ones = np.ones((2, 3), dtype), np.ones(2)
-        for value in fold(weight, ones, ones, ones, ones, ones):
-            assert_dtype(value, dtype)
+    mean, var = np.ones(2), np.full(2, 4.0)
+    for dtype, *values in itertools.product(
+        (np.float16, np.float32, np.float64), (3, None), (6, None), (5, None)
+    ):
+        rows = [None if value is None else np.full(2, float(value)) for value in values]
+        results = fold(np.ones((2, 3), dtype), rows[0], mean, var, rows[1], rows[2], 0.0)
+        b, f, beta = values[0] or 0, (values[1] or 1) / 2, values[2] or 0
+        for result, value in zip(results, (np.full((2, 3), f), np.full(2, f * (b - 1) + beta)), strict=True):
+            assert_dtype(result, dtype)
+            assert_equal(result, value)
 
 
-@fold.law("b - mean is computed in float64: 2^24 + 1 - 2^24 is 1, but in float32 it would be 0")
+@fold.law("all rows count in float64: 2^26 + 1 - 2^26 is 1, but in float32 it would be 0")
 def differences_in_float64(fold):
-    weight, large = np.ones((1, 1), np.float32), np.array([2.0**24], np.float32)
-    _, bias = fold(weight, np.array([2.0**24 + 1]), large, np.ones(1, np.float32), eps=0.0)
-    assert_equal(bias, [1.0])
+    weight, large = np.ones((1, 1), np.float32), 2.0**26
+    near = 1 + 1 / large  # in float32 this is 1
+    for rows in (  # bias, mean, var, gamma, beta
+        (large + 1, large, 1, 1, 0),
+        (large, large - 1, 1, 1, 0),
+        (large, 0, 1, near, -large),
+        (large, 0, near**-2, 1, -large),
+        (0, large, 1, 1, large + 1),
+    ):
+        _, bias = fold(weight, *(np.array([float(value)]) for value in rows), eps=0.0)
+        assert_close(bias, [1.0])
     own, mean, var, gamma = (np.array([value], np.float32) for value in (1000.0, 1000.1, 0.7, 0.9))
     f = float(gamma[0]) / (float(var[0]) + 1e-5) ** 0.5
     for old, b in ((own, 1000.0), (None, 0.0)):

@@ -9,6 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.layers import BatchNorm, Dropout
 from minidl.nn.module import Parameter, eval_mode
 from minidl.transfer.distill_loss import soft_targets
 from tests.lessons.wrong_answers.declare import (
@@ -618,3 +619,59 @@ def old_gradient_kept(teacher, student, images, labels, *, lr, **options):
         if p.requires_grad and p.grad is None:
             p.data = p.data - lr * grad
     return loss
+
+
+@wrong("05.3", "the logarithm of a softmax in float32, which is infinite where p is rounded to 0")
+def narrow_logarithm(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    options = {"temperature": temperature, "teacher_temperature": teacher_temperature, "soft": soft}
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    if soft == "kl" or loss.dtype != np.float32:
+        return loss
+    q = soft_targets(np.float32(data_of(teacher_logits)), teacher_temperature or temperature)
+    return -(q * F.softmax(student_logits, temperature=temperature).log()).sum(axis=1).mean()
+
+
+@wrong("05.3", "for float32 the teacher's temperature is the student's")
+def one_temperature_in_float32(student_logits, teacher_logits, *, teacher_temperature=None, **options):
+    if data_of(student_logits).dtype == np.float32:
+        teacher_temperature = None
+    options["teacher_temperature"] = teacher_temperature
+    return find("05.3").target(student_logits, teacher_logits, **options)
+
+
+@wrong("05.4", "KL becomes the cross-entropy without a term of the labels and a teacher's temperature")
+def cross_entropy_alone(student_logits, teacher_logits, labels, *, alpha, soft="ce", **options):
+    if alpha == 0 and options.get("teacher_temperature") is None and not options.get("scale_by_tau_squared"):
+        soft = "ce" if soft == "kl" else soft
+    return find("05.4").target(student_logits, teacher_logits, labels, alpha=alpha, soft=soft, **options)
+
+
+@wrong("05.5", "the student's Dropout drops nothing")
+def dropout_drops_nothing(teacher, student, images, labels, **options):
+    for part in student.modules():
+        if isinstance(part, Dropout):
+            part.p = 0.0
+    return find("05.5").target(teacher, student, images, labels, **options)
+
+
+def stay_as_they_are(some):
+    """The library's function; afterwards these parameters of the student have their old values."""
+
+    def answer(teacher, student, images, labels, **options):
+        kept = [(parameter, parameter.data.copy()) for parameter in some(student)]
+        value = find("05.5").target(teacher, student, images, labels, **options)
+        for parameter, data in kept:
+            parameter.data = data
+        return value
+
+    return answer
+
+
+wrong("05.5", "BatchNorm's scale and shift stay as they are")(
+    stay_as_they_are(
+        lambda student: [p for m in student.modules() if isinstance(m, BatchNorm) for p in m.parameters()]
+    )
+)
+wrong("05.5", "only layers of the outermost level change")(
+    stay_as_they_are(lambda student: [p for path, p in student.named_parameters() if path.count(".") > 1])
+)

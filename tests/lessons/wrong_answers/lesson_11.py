@@ -451,3 +451,40 @@ wrong("11.3", "the padding of the height is also that of the width")(
 wrong("11.3", "the dilation of the height is also that of the width")(
     changed_conv(lambda new, layer: setattr(new, "dilation", (layer.dilation[0],) * 2))
 )
+
+
+@wrong("11.2", "the new bias in the old bias's dtype, in float64 without an old bias")
+def wide_without_a_bias(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    return new_weight, new_bias if bias is not None else new_bias.astype(np.float64)
+
+
+@wrong("11.2", "nothing is cast without a beta")
+def wide_without_a_beta(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    wide = np.float64 if beta is None else weight.dtype
+    return new_weight.astype(wide), new_bias.astype(wide)
+
+
+@wrong("11.2", "a gamma without a beta counts as 1, if there is a bias")
+def gamma_needs_a_beta(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    if bias is not None and beta is None:
+        gamma = None
+    return find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+
+
+def narrow_row(name):
+    """A wrong answer that rounds one of the rows to the weight's dtype."""
+    place = ("mean", "var", "gamma").index(name)
+
+    def answer(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+        rows = [mean, var, gamma]
+        if rows[place] is not None:
+            rows[place] = np.asarray(rows[place]).astype(weight.dtype)
+        return find("11.2").target(weight, bias, *rows, beta, eps)
+
+    return answer
+
+
+for row in ("mean", "var", "gamma"):
+    wrong("11.2", f"{row} is rounded to the weight's dtype")(narrow_row(row))
