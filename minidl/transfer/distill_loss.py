@@ -144,7 +144,7 @@ def distillation_loss(
     teacher_temperature, soft: as in ``soft_cross_entropy``, which gives the second term.
     scale_by_tau_squared: if True, beta is multiplied by tau². Then the soft gradient keeps its size when tau
     changes, for any alpha (Hinton et al. 2015, arXiv:1503.02531).
-    ValueError for weights below 0, both 0 or NaN. If alpha is above 0, also for labels of None, and for a
+    ValueError for weights below 0 or both 0. If alpha is above 0, also for labels of None, and for a
     label that is not a class, such as -1 or K. If beta is above 0, also for what ``soft_cross_entropy``
     refuses; with a beta of 0 this need not be refused.
 
