@@ -66,7 +66,7 @@ def rows_are_independent(standardise, features, other):
         assert_close(standardise(table, other[row : row + 1]), together[row : row + 1])
 
 
-@scale.law("a column of 0.1, 0.1, 0.1 is constant, although its deviation is rounded to a little above 0")
+@scale.law("0.1, 0.1, 0.1 is constant, although its deviation is rounded above 0; sixteen 0 and a 17 is not")
 def constant_up_to_rounding(scale):
     reference = np.full((3, 1), 0.1)
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
