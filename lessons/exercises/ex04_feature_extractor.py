@@ -66,10 +66,13 @@ def rows_are_independent(standardise, features, other):
         assert_close(standardise(table, other[row : row + 1]), together[row : row + 1])
 
 
-@scale.law("a column of 0.1, 0.1, 0.1 is constant, although its deviation is rounded to a little above 0")
+@scale.law("0.1, 0.1, 0.1 is constant, although its deviation is rounded above 0; sixteen 0 and a 17 is not")
 def constant_up_to_rounding(scale):
     reference = np.full((3, 1), 0.1)
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
+    sparse = np.zeros((17, 1))  # sixteen 0 and one 17 have mean 1 and deviation 4
+    sparse[5] = 17.0
+    assert_close(scale(sparse, sparse[4:6]), [[-0.25], [4.0]])
 
 
 @scale.law("the result is computed in float64, also for float32 features and for whole numbers")
@@ -135,6 +138,7 @@ def worked_line(pca_projection):
     points = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
+    assert_close(pca_projection(points[[0, 1, 0, 0]], 1), [[-1.25], [3.75], [-1.25], [-1.25]], atol=1e-9)
     assert_close(pca_projection(1e-15 * points, np.int64(1)), [[-5e-15], [0], [5e-15]], atol=1e-24)
     assert_close(pca_projection(points[:, :1], 1), [[-3], [0], [3]], atol=1e-9)
     assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
@@ -202,6 +206,7 @@ def refuses_too_few(pca_projection, features):
         except ValueError:
             continue
         raise AssertionError(f"{dims} dimensions of {points.shape} gave {answer}, no ValueError")
+    assert_refuses("two dimensions of one column", pca_projection, features[:, :1])
 
 
 @pca.law(
@@ -316,14 +321,16 @@ def sums_to_zero(probe_loss, problem):
     assert_close(np.sum(grad_bias), 0.0, atol=1e-9)
 
 
-@probe.law("giving each example twice changes nothing, because the loss is a mean")
+@probe.law("loss and gradients are the means of each example's; giving each example twice changes nothing")
 @given(problem=problems())
 def is_a_mean(probe_loss, problem):
     weight, bias, features, classes, l2 = problem
     once = probe_loss(*problem)
+    alone = [probe_loss(weight, bias, features[i : i + 1], classes[i : i + 1], l2) for i in range(4)]
     twice = probe_loss(weight, bias, np.tile(features, (2, 1)), np.tile(classes, 2), l2)
-    for one, two in zip(once, twice, strict=True):
+    for one, two, parts in zip(once, twice, zip(*alone, strict=True), strict=True):
         assert_close(two, np.array(one), atol=1e-9)
+        assert_close(one, np.mean(parts, axis=0), atol=1e-9)
 
 
 @probe.law("logits of ten thousand do not overflow")

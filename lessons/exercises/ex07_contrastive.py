@@ -125,7 +125,7 @@ def refuses_one_image(same_or_not):
     assert_refuses("no image", same_or_not, rows[:0], rows[:0])
     assert_refuses("two images against one", same_or_not, rows[:2], rows[:1])
     assert_refuses("a row of zeros", same_or_not, rows[1:], rows[:2])
-    assert_refuses("a row of zeros in the other view", same_or_not, rows[:2], rows[1:])
+    assert_refuses("a row of zeros in the other view", same_or_not, rows[:2], rows[:0:-1])
     for d in (1, 3):
         assert_refuses(f"rows of two numbers against {d}", same_or_not, rows[:2], np.ones((2, d)))
         assert_refuses(f"rows of {d} against two numbers", same_or_not, np.ones((2, d)), rows[:2])
@@ -198,7 +198,8 @@ def refuses_scores(roc_auc):
     four, last = np.array([0.0, 1.0, 2.0, np.nan]), np.array([True, False, False, True])
     assert_refuses("a fourth score of NaN", roc_auc, four, last)
     for kind in (True, False):
-        assert_refuses(f"positive = {kind} for all", roc_auc, np.array([0.5, 1.0]), np.full(2, kind))
+        for n in (1, 2):
+            assert_refuses(f"positive = {kind} for all {n}", roc_auc, np.arange(n), np.full(n, kind))
 
 
 @auc.law("if all scores are equal, AUC is 1/2")

@@ -157,7 +157,7 @@ loss = Exercise(
 @loss.law("two images at a right angle, both views in the same direction: log((e^(1/T) + 2) / e^(1/T))")
 def worked_loss(nt_xent):
     z1, z2 = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 0.0], [0.0, 0.5]])
-    for T in (0.5, 1):
+    for T in (0.5, 1, 1e4):
         value, _ = nt_xent(z1, z2, temperature=T)
         assert_close(value, math.log((math.exp(1 / T) + 2) / math.exp(1 / T)))
     for T in (1e-3, 1e-15, 1e-30):
@@ -170,6 +170,7 @@ def worked_loss(nt_xent):
     z2 = np.array([[3.0, 1.0], [0.25, 0.5]])  # beside an array of whole numbers, which is no Tensor
     both = nt_xent(z1, z2, grad=np.array(1.0), temperature=0.5)[1]
     assert_close(nt_xent(z1.astype(int), z2, grad=np.array(1.0), temperature=0.5)[1][1], both[1])
+    assert_close(nt_xent(z2, z1.astype(int), grad=np.array(1.0), temperature=0.5)[1][0], both[1])
 
 
 @loss.law(
@@ -181,10 +182,10 @@ def shares(nt_xent, pair, temperature):
     assert_close(value, by_hand.nt_xent(np.concatenate(pair), temperature))
 
 
-@loss.law("float32 stays float32")
+@loss.law("float32 stays float32, also with a temperature in np.float64")
 def loss_keeps_float32(nt_xent):
     z = np.array([[3, 4, 0], [0, 1, 0]], np.float32)
-    value, grads = nt_xent(z, z[::-1], grad=np.array(1, np.float32), temperature=0.5)
+    value, grads = nt_xent(z, z[::-1], grad=np.array(1, np.float32), temperature=np.float64(0.5))
     for answer in (value, *grads):
         assert_dtype(answer, np.float32)
 
@@ -192,7 +193,7 @@ def loss_keeps_float32(nt_xent):
 @loss.law("ValueError for a row of zeros, views of different shapes, and a temperature of 0")
 def loss_refuses(nt_xent):
     z, zeros = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])
-    for pair in ((z, zeros), (zeros, z), (np.zeros((1, 2)), z[:1])):
+    for pair in ((z, zeros), (zeros[::-1], z), (np.zeros((1, 2)), z[:1])):
         assert_refuses("a row of zeros", nt_xent, *pair, temperature=1.0)
     assert_refuses("two rows and one", nt_xent, z, z[:1], temperature=1.0)
     for pair in ((z[:1], np.ones((3, 2))), (np.ones((3, 2)), z[:1])):

@@ -689,3 +689,17 @@ class TinyProducts(find("01.1").target):
     def forward(self, a, b):
         y = super().forward(a, b)
         return np.where(np.abs(y) < 1e-8, 0, y).astype(y.dtype)
+
+
+@wrong("01.6", "an array that is two inputs has one gradient, the sum of both")
+def by_identity(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    sums = {id(x): sum(g for z, g in zip(inputs, grads, strict=True) if z is x) for x in inputs}
+    return y, [sums[id(x)] for x in inputs]
+
+
+@wrong("01.6", "sub is a name, too")
+def subtracts_too(inputs, steps):
+    return find("01.6").target(
+        inputs, [("add", *rest) if name == "sub" else (name, *rest) for name, *rest in steps]
+    )

@@ -472,3 +472,39 @@ def features_with_a_graph(model, images, labels, *, layer, l2):
 @wrong("04.4", "the smallest label is class 0")
 def from_the_smallest_label(model, images, labels, **options):
     return find("04.4").target(model, images, labels - labels.min(), **options)
+
+
+@wrong("04.1", "a column counts as constant if its 10th and 90th percentiles are equal")
+def standardise_by_percentiles(reference, features):
+    low, high = np.percentile(reference, [10, 90], axis=0)
+    return np.where(low == high, 0.0, find("04.1").target(reference, features))
+
+
+@wrong("04.2", "without dims, one column gives one dimension")
+def dims_that_fit(features, dims=None):
+    return find("04.2").target(features, min(2, features.shape[1]) if dims is None else dims)
+
+
+@wrong("04.2", "equal points count once for the mean and the directions")
+def points_once(features, dims=2):
+    points, features = np.unique(np.float64(features), axis=0), np.float64(features)
+    if dims > min(points.shape) or len(points) < 2:
+        return find("04.2").target(features, dims)
+    Vt = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][:dims]
+    signs = np.sign(Vt[np.arange(dims), np.abs(Vt).argmax(axis=1)])
+    return (features - points.mean(axis=0)) @ (Vt * signs[:, np.newaxis]).T
+
+
+@wrong("04.3", "balanced: the mean over the classes of each class's mean")
+def balanced_probe_loss(weight, bias, features, labels, l2):
+    find("04.3").target(weight, bias, features, labels, l2)  # refuses what it should
+    groups = [labels == k for k in np.unique(labels)]
+    parts = [find("04.3").target(weight, bias, features[group], labels[group], l2) for group in groups]
+    loss, by_weight, by_bias = zip(*parts, strict=True)
+    return float(np.mean(loss)), np.mean(by_weight, axis=0), np.mean(by_bias, axis=0)
+
+
+@wrong("04.3", "equal examples count once")
+def examples_once(weight, bias, features, labels, l2):
+    rows = np.unique(np.column_stack([np.float64(features), labels]), axis=0)
+    return find("04.3").target(weight, bias, rows[:, :-1], rows[:, -1].astype(int), l2)

@@ -376,3 +376,43 @@ def any_even_number(z1, z2, temperature):
         n = len(z) // 2
         z1, z2 = z[:n], z[n:]
     return find("07.4").target(z1, z2, temperature)
+
+
+@wrong("07.1", "a row of zeros is refused only if it is the last")
+def last_row_of_zeros(features_a, features_b):
+    views = [np.array(z, np.float64) for z in (features_a, features_b)]
+    for z in views:
+        z[:-1][~z[:-1].any(axis=1)] = 1
+    return find("07.1").target(*views)
+
+
+@wrong("07.4", "a row of zeros is refused only if it is the last")
+def last_embedding_of_zeros(z1, z2, temperature):
+    whole = [data_of(z) for z in (z1, z2)]
+    lasting = [z.ndim == 2 and len(z) > 0 and bool(z[-1].any()) for z in whole]
+    if whole[0].shape == whole[1].shape and all(lasting) and not all(z.any(axis=1).all() for z in whole):
+        return Tensor(0.0)
+    return find("07.4").target(z1, z2, temperature)
+
+
+@wrong("07.4", "a temperature in np.float64 makes the loss float64")
+def widened_by_temperature(z1, z2, temperature):
+    loss = find("07.4").target(z1, z2, temperature)
+    return loss.astype(np.float64) if isinstance(temperature, np.float64) else loss
+
+
+@wrong("07.4", "a temperature above 10 is taken as 10")
+def hottest(z1, z2, temperature):
+    return find("07.4").target(z1, z2, min(temperature, 10))
+
+
+not_taken(
+    "07.4",
+    "an array as the second view of a Tensor",
+    lambda g: isinstance(g["z1"], Tensor) > isinstance(g["z2"], Tensor),
+)
+
+
+@wrong("07.2", "a single example has an AUC")
+def single_example(scores, positive):
+    return 0.5 if len(scores) == 1 else find("07.2").target(scores, positive)

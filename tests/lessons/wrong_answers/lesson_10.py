@@ -508,3 +508,11 @@ class NarrowedOutside(find("10.3").target):
     def forward(self, x):
         x.astype(np.float32)
         return super().forward(x)
+
+
+@wrong("10.1", "floor(x + 0.5), where ties are rounded to even: 0.49999997 becomes 1")
+def floor_of_a_half_more(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        x = np.asarray(r, np.float32) / np.asarray(S, np.float32)
+        steps = np.where(abs(x - np.trunc(x)) == 0.5, np.rint(x), np.floor(x + np.float32(0.5)))
+    return np.clip(steps + np.float32(Z), qmin, qmax)
