@@ -178,8 +178,9 @@ def blocks(guided_within):
     "a ReLU with two paths is guided in both of its runs, by either path; an input of 0 is not active"
 )
 def shared_relu(guided_within):
-    model, classes = Built("shared_relu", seed=4, in_features=4, num_classes=CLASSES), np.uint8([2, 0])
-    net, images = model.build(), np.array([[1.0, -0.5, 2.0, 0.25], [0.0] * 4]).reshape(2, 1, 2, 2)
+    model = Built("shared_relu", seed=4, in_features=4, num_classes=CLASSES, training=True)  # with a Dropout
+    net, classes = model.build().eval(), np.uint8([2, 0])
+    images = np.array([[1.0, -0.5, 2.0, 0.25], [0.0] * 4]).reshape(2, 1, 2, 2)
     chain = Sequential(nn.Flatten(), *net.children())  # as in its forward
     R = np.eye(CLASSES)[classes]
     for layers in ((), ("again",), ("act", "last"), ("last",)):
