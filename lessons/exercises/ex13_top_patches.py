@@ -253,12 +253,12 @@ def of_rows(top_patches):
     assert_close(values, np.sort(logits, axis=0)[::-1][:2].T.copy(), **NEAR)
     assert_equal(places, np.zeros((2, 2, 2), int))
     assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 2))
-    settings = {"in_features": 24, "hidden": (5, 3), "num_classes": 2, "dropout": 0.5, "training": True}
+    settings = {"in_features": 24, "hidden": (3, 5), "num_classes": 2, "dropout": 0.5, "training": True}
     model = Built("mlp", seed=5, **settings)  # no convolution, and a Dropout before fc2
     outputs = model.build().eval()[:5](Tensor(images)).data  # up to fc2
     values, _, _, boxes = top_patches(model, "fc2", images, 2)
     assert_close(values, np.sort(outputs, axis=0)[::-1][:2].T.copy(), **NEAR)
-    assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 3))
+    assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 5))
 
 
 @top.law("all of 301 images are searched; values have the images' dtype; images, places, boxes are integers")

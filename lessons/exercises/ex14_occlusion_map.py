@@ -136,8 +136,8 @@ def of_a_network(occlusion_map):
     def own_logit(x):
         return own_net(Tensor(x)).data[:, 2]
 
-    def either(x):
-        return np.log(np.exp(net(Tensor(x)).data[:, [0, 2]]).sum(axis=1))
+    def any_class(x):
+        return np.log(np.exp(net(Tensor(x)).data).sum(axis=1))
 
     def probability_of_either(x):
         return probabilities(net(Tensor(x)).data)[:, [0, 2]].sum(axis=1)
@@ -151,7 +151,7 @@ def of_a_network(occlusion_map):
         (mixed, logit, ("head", 2), False),
         (frozen, probability, 2, True),
         (mixed, own_probability, [2, 0], True),
-        (frozen, either, {0, 2}, False),
+        (frozen, any_class, {0, 1, 2}, False),
         (mixed, probability_of_either, frozenset({0, 2}), True),
         (frozen, unit, ("block1.relu", 1, 0, 3), False),
         (own, own_logit, 2, False),
