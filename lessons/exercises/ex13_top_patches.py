@@ -187,7 +187,7 @@ def worked_patches(top_patches):
 def the_strongest(top_patches, case):
     model, images, k = case
     maps = built_once(model).eval().block1(Tensor(images)).data
-    values, numbers, places, _ = top_patches(model, "block1", images, k)
+    values, numbers, places, _ = top_patches(model, "block1.relu", images, k)  # a dead unit has the value 0
     for c in range(2):
         at_places = [maps[i, c, p, q] for i, (p, q) in zip(numbers[c], places[c], strict=True)]
         assert_close(values[c], np.array(at_places), **NEAR)
@@ -218,10 +218,11 @@ def boxes_by_windows(top_patches):
     values, _, places, boxes = top_patches(model, "block1", colours, 3)
     assert_close(values, np.sort(maps, axis=0)[::-1].T.copy(), **NEAR)
     assert_equal(boxes, np.array([[box_of(p, q, (4, 10), [CONV, POOL]) for p, q in row] for row in places]))
-    wide = Built("conv2d", weight=[[[[1.0] * 4]]], dilation=2)  # one row and four columns, so it sees seven
+    # a window of one row and four columns, so it sees seven; the sizes of rows and of columns differ
+    wide = Built("conv2d", weight=[[[[1.0] * 4]]], stride=(1, 3), padding=(0, 1), dilation=2)
     long = np.arange(600.0).reshape(1, 1, 2, 300) * [[1], [-1]]
     _, _, places, boxes = top_patches(wide, "", long, np.int64(1))
-    assert_equal((places.tolist(), boxes.tolist()), ([[[0, 293]]], [[[0, 1, 293, 300]]]))
+    assert_equal((places.tolist(), boxes.tolist()), ([[[0, 98]]], [[[0, 1, 293, 300]]]))
 
 
 @top.law(
@@ -252,9 +253,10 @@ def of_rows(top_patches):
     assert_close(values, np.sort(logits, axis=0)[::-1][:2].T.copy(), **NEAR)
     assert_equal(places, np.zeros((2, 2, 2), int))
     assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 2))
-    model = Built("mlp", seed=5, in_features=24, hidden=(5,), num_classes=2)  # no convolution
-    outputs = model.build()[:2](Tensor(images)).data  # Flatten, then fc1
-    values, _, _, boxes = top_patches(model, "fc1", images, 2)
+    settings = {"in_features": 24, "hidden": (3, 5), "num_classes": 2, "dropout": 0.5, "training": True}
+    model = Built("mlp", seed=5, **settings)  # no convolution, and a Dropout before fc2
+    outputs = model.build().eval()[:5](Tensor(images)).data  # up to fc2
+    values, _, _, boxes = top_patches(model, "fc2", images, 2)
     assert_close(values, np.sort(outputs, axis=0)[::-1][:2].T.copy(), **NEAR)
     assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 5))
 

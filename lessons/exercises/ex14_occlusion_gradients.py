@@ -300,7 +300,8 @@ def refuses_nodes(path_nodes):
         assert_refuses(f"steps = {steps}", path_nodes, steps)
         assert_refuses(f"steps = {steps} of midpoints", path_nodes, steps, "midpoint")
     for other in ("simpson", "GAUSS", "gaussian", "Midpoint", "mid", "", None):
-        assert_refuses(f"nodes = {other!r}", path_nodes, 4, other)
+        for steps in (1, 4):
+            assert_refuses(f"{steps} nodes = {other!r}", path_nodes, steps, other)
 
 
 @nodes_of_path.law(

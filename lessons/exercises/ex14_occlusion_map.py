@@ -69,12 +69,12 @@ def begins(size, window, stride):
 def map_by_loops(f, images, cover, window, stride):
     """For each pixel, the mean drop of f over the windows that cover it."""
     n, _, height, width = images.shape
-    total, count = np.zeros((n, height, width)), np.zeros((height, width))
+    total, count, whole = np.zeros((n, height, width)), np.zeros((height, width)), f(images)
     for top in begins(height, window[0], stride[0]):
         for left in begins(width, window[1], stride[1]):
             inside = np.zeros((height, width), bool)
             inside[top : top + window[0], left : left + window[1]] = True
-            lost = f(images) - f(np.where(inside, cover, images))
+            lost = whole - f(np.where(inside, cover, images))
             total += lost[:, np.newaxis, np.newaxis] * inside
             count += inside
     return total / count
@@ -121,7 +121,8 @@ def of_a_linear_model(occlusion_map, case):
 @occlusion.law("f of a network is the logit, the probability, or a unit's output, all in evaluation mode")
 def of_a_network(occlusion_map):
     net, images = network(3).build(), np.concatenate([IMAGE, -2 * IMAGE[:, :, ::-1]])
-    options = {"window": (3, 2), "stride": (2, 1), "baseline": 0.25}
+    own = Built("shared_relu", seed=3, in_features=40, num_classes=3, training=True)  # with a Dropout
+    own_net = own.build().eval()
 
     def logit(x):
         return net(Tensor(x)).data[:, 2]
@@ -130,10 +131,13 @@ def of_a_network(occlusion_map):
         return probabilities(net(Tensor(x)).data)[:, 2]
 
     def unit(x):
-        return net.block1(Tensor(x)).data[:, 1, 0, 3]
+        return net.block1(Tensor(x)).data[:, 1, 0, 3]  # of a ReLU
 
-    def either(x):
-        return np.log(np.exp(net(Tensor(x)).data[:, [0, 2]]).sum(axis=1))
+    def own_logit(x):
+        return own_net(Tensor(x)).data[:, 2]
+
+    def any_class(x):
+        return np.log(np.exp(net(Tensor(x)).data).sum(axis=1))
 
     def probability_of_either(x):
         return probabilities(net(Tensor(x)).data)[:, [0, 2]].sum(axis=1)
@@ -141,21 +145,23 @@ def of_a_network(occlusion_map):
     def own_probability(x):
         return probabilities(net(Tensor(x)).data)[[0, 1], [2, 0]]
 
-    cases = [
-        (logit, (2, 2), False),
-        (logit, ("head", 2), False),
-        (probability, 2, True),
-        (own_probability, [2, 0], True),
-        (either, {0, 2}, False),
-        (probability_of_either, frozenset({0, 2}), True),
-        (unit, ("block1", 1, 0, 3), False),
-    ]
     frozen, mixed = network(3, training=True, requires_grad=False), network(3, training=("block1",))
-    for f, target, asks in cases:
-        expected = map_by_loops(f, images, 0.25, (3, 2), (2, 1))
-        for model in (network(3), frozen, mixed):
-            maps = occlusion_map(model, images, target, probability=asks, **options)
-            assert_close(maps, expected, **NEAR)
+    cases = [
+        (frozen, logit, (2, 2), False),
+        (mixed, logit, ("head", 2), False),
+        (frozen, probability, 2, True),
+        (mixed, own_probability, [2, 0], True),
+        (frozen, any_class, {0, 1, 2}, False),
+        (mixed, probability_of_either, frozenset({0, 2}), True),
+        (frozen, unit, ("block1.relu", 1, 0, 3), False),
+        (own, own_logit, 2, False),
+    ]
+    for model, f, target, asks in cases:
+        expected = map_by_loops(f, images, 0.25, (3, 2), (3, 2))
+        maps = occlusion_map(
+            model, images, target, window=(3, 2), stride=(3, 2), baseline=0.25, probability=asks
+        )
+        assert_close(maps, expected, **NEAR)
 
 
 @occlusion.law("if target is None, f is for the class of the uncovered image, even if a window changes it")
@@ -217,7 +223,7 @@ def refuses(occlusion_map):
     one_window = {"window": (4, 5), "stride": (5, 5)}
     for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}, one_window):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
-    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("head", 3), ("head", -1)
+    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", 3), ("head", -1)
     for target in (3, -1, np.array([0, 1]), {2, 3}, *units):  # of three classes, for one image
         assert_refuses(f"the target {target}", occlusion_map, model, images, target)
     assert_refuses("rows (2, 4)", occlusion_map, linear(0, 4), np.ones((2, 4)), 0, window=1, stride=1)

@@ -18,7 +18,7 @@ F = np.array([1.0, 2.0, -1.0, 0.5, 3.0])
 @st.composite
 def pairs(draw):
     """R and f of one shape, with some zeros."""
-    shape = draw(st.sampled_from([(6,), (2, 3), (1, 2, 2, 2)]))
+    shape = draw(st.sampled_from([(6,), (2, 3), (2, 1, 2, 2)]))
     return draw(arrays(shape)), draw(arrays(shape))
 
 

@@ -158,7 +158,7 @@ def blocks(guided_within):
     body = "stage1.block1.residual.body"
     for model, some in (
         (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("block1", "block1.relu"), ("",)]),
-        (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("",)]),
+        (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("", "stem")]),
     ):
         for layers in some:
             expected = by_hand(model, images, [2, 0], layers)
@@ -170,16 +170,18 @@ def blocks(guided_within):
     found = guided_within(colour, three, classes, ("block1",))
     assert_close(found, by_hand(colour, three, classes, ("block1",)), rtol=1e-4, atol=1e-5)
     deep = Built("mlp", seed=0, in_features=24, hidden=(6, *[4] * 9), num_classes=CLASSES)
-    found = guided_within(deep, images, np.array([2, 0]), ("relu1",))  # relu1 must not match relu10
-    assert_close(found, by_hand(deep, images, [2, 0], ("relu1",)), rtol=1e-4, atol=1e-7)
+    some = ("fc2", "relu3", "relu1")  # relu1 must not match relu10
+    found = guided_within(deep, images, np.array([2, 0]), some)
+    assert_close(found, by_hand(deep, images, [2, 0], some), rtol=1e-4, atol=1e-7)
 
 
 @guided_in.law(
     "a ReLU with two paths is guided in both of its runs, by either path; an input of 0 is not active"
 )
 def shared_relu(guided_within):
-    model, classes = Built("shared_relu", seed=4, in_features=4, num_classes=CLASSES), np.uint8([2, 0])
-    net, images = model.build(), np.array([[1.0, -0.5, 2.0, 0.25], [0.0] * 4]).reshape(2, 1, 2, 2)
+    model = Built("shared_relu", seed=4, in_features=4, num_classes=CLASSES, training=True)  # with a Dropout
+    net, classes = model.build().eval(), np.uint8([2, 0])
+    images = np.array([[1.0, -0.5, 2.0, 0.25], [0.0] * 4]).reshape(2, 1, 2, 2)
     chain = Sequential(nn.Flatten(), *net.children())  # as in its forward
     R = np.eye(CLASSES)[classes]
     for layers in ((), ("again",), ("act", "last"), ("last",)):

@@ -100,18 +100,19 @@ class SharedReLU(Module):
     """A forward of its own: Linear layers first (without a bias), second, third, head, and ReLUs between.
 
     One ReLU has the paths ``act`` and ``again``, and a hook that changes nothing. The other ReLU is ``last``.
+    Before the head there is a Dropout.
     """
 
     def __init__(self, in_features: int, num_classes: int, *, rng: np.random.Generator) -> None:
         self.first, self.act = Linear(in_features, 4, bias=False, rng=rng), ReLU()
         self.second, self.again = Linear(4, 4, rng=rng), self.act
-        self.third, self.last = Linear(4, 4, rng=rng), ReLU()
+        self.third, self.last, self.dropout = Linear(4, 4, rng=rng), ReLU(), Dropout(0.5, rng=rng)
         self.head = Linear(4, num_classes, rng=rng)
         self.act.register_forward_hook(unchanged_output)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.first(x.reshape(len(x), -1)))
-        return self.head(self.last(self.third(self.again(self.second(x)))))
+        return self.head(self.dropout(self.last(self.third(self.again(self.second(x))))))
 
 
 def unchanged_output(module: Module, inputs: tuple, output: Tensor) -> None:

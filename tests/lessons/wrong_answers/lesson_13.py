@@ -7,6 +7,7 @@ import copy
 import numpy as np
 
 from lessons.exercises import find
+from minidl import nn
 from minidl.engine.tensor import Tensor
 from minidl.explain import receptive_field, top_patches
 from minidl.explain.patches import EVERYTHING, TopPatches, strongest_units
@@ -346,3 +347,22 @@ def undilated(model, layer, images, k):
     height, width = model.layer(layer).kernel_size
     top, left = found.boxes[..., 0], found.boxes[..., 2]
     return found._replace(boxes=np.stack([top, top + height, left, left + width], axis=2))
+
+
+@wrong("13.5", "a ReLU is read before the ReLU")
+def before_the_relu(model, layer, images, k):
+    paths = [path for path, _ in model.named_modules()]
+    is_relu = isinstance(model.layer(layer), nn.ReLU)
+    return top_patches(model, paths[paths.index(layer) - 1] if is_relu else layer, images, k)
+
+
+@wrong("13.5", "the rows' padding and stride for the columns too")
+def rows_for_columns(model, layer, images, k):
+    found, (rows, columns) = (
+        top_patches(model, layer, images, k),
+        receptive_field(model, layer, images.shape[1:]),
+    )
+    seen = columns._replace(start=rows.start, step=rows.step)
+    for box, (_, q) in zip(found.boxes.reshape(-1, 4), found.places.reshape(-1, 2), strict=True):
+        box[2:] = seen.pixels(q, images.shape[3])
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lessons.exercises import find
+from minidl import nn
 from minidl.engine.tensor import Tensor
 from minidl.explain import integrated_gradients, occlusion_map
 from minidl.explain.baseline import baseline_images
@@ -429,3 +430,33 @@ not_taken("14.5", "classes in a tuple", a_tuple_of_classes)
 def nan_as_0(model, images, target=None, *, baseline=0.0, **options):
     baseline = np.nan_to_num(baseline) if isinstance(baseline, np.ndarray) else baseline
     return integrated_gradients(model, images, target, baseline=baseline, **options)
+
+
+def filled_up(number):
+    """The library's function, but indices that a unit lacks are 0."""
+
+    def answer(model, images, target=None, **options):
+        if isinstance(target, tuple) and target[1:2] == (0,):
+            target = (*target, 0, 0)[: layer_output(model, images, target[0]).ndim]
+        return find(number).target(model, images, target, **options)
+
+    return answer
+
+
+for filled in ("14.4", "14.5"):
+    wrong(filled, "indices that a unit lacks are 0")(filled_up(filled))
+    not_taken(filled, "a model with its own forward", lambda g: not isinstance(g["model"], nn.Sequential))
+not_taken("14.4", "three classes as one", lambda g: isinstance(g["target"], set) and len(g["target"]) == 3)
+
+
+@wrong("14.4", "the unit of a ReLU is read before the ReLU")
+def before_the_relu(model, images, target=None, **options):
+    paths = [path for path, _ in model.named_modules()]
+    if isinstance(target, tuple) and target[0] in paths and isinstance(model.layer(target[0]), nn.ReLU):
+        target = (paths[paths.index(target[0]) - 1], *target[1:])
+    return occlusion_map(model, images, target, **options)
+
+
+@wrong("14.3", "any word is taken for one node")
+def one_node(steps, nodes="gauss"):
+    return find("14.3").target(steps, nodes if steps != 1 else "gauss")

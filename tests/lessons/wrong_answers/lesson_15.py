@@ -310,3 +310,23 @@ def all_or_none(model, images, classes, layers):
 
 
 not_taken("15.4", "classes without a sign", lambda g: np.asarray(g["classes"]).dtype.kind == "u")
+
+
+def first_for_all(number):
+    """The rule, but the inputs of the first image count for all images of a batch."""
+    return lambda grad, x: find(number).target(grad, x if x.ndim < 3 else np.broadcast_to(x[:1], x.shape))
+
+
+for rule in ("15.1", "15.3"):
+    wrong(rule, "the first image's inputs count for all images")(first_for_all(rule))
+
+
+@wrong("15.4", "two layers at most")
+def two_layers(model, images, classes, layers):
+    return find("15.4").target(model, images, classes, layers[:2])
+
+
+@wrong("15.4", "the whole model is guided only where no other layer is named")
+def whole_alone(model, images, classes, layers):
+    some = tuple(path for path in layers if path) or layers
+    return find("15.4").target(model, images, classes, some)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lessons.exercises import find
+from minidl.nn.layers import Dropout
 from tests.lessons.wrong_answers.declare import one_mode, wrong
 
 
@@ -28,6 +29,26 @@ for several in ("15.4", "16.4"):
     wrong(several, "a part of the model that is in another mode than the whole does not stay so")(
         one_mode(several)
     )
+
+
+def still_dropping(number):
+    """The library's function, but a Dropout of a model in training mode doubles all values."""
+
+    def answer(model, *arguments, **params):
+        active = [part for part in model.modules() if isinstance(part, Dropout) and part.training]
+        for part in active:
+            part.forward = lambda x: x * 2.0
+        try:
+            return find(number).target(model, *arguments, **params)
+        finally:
+            for part in active:
+                del part.forward
+
+    return answer
+
+
+for several in ("13.5", "14.4", "14.5", "15.4"):
+    wrong(several, "a Dropout changes its input")(still_dropping(several))
 
 
 for several in ("17.4", "18.2", "18.5"):
