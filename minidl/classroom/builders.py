@@ -246,17 +246,13 @@ def contents(model: Module) -> dict[str, Any]:
 
 
 def parts_of(model: Module) -> list[tuple]:
-    """Each module of the model, with its class, a forward of its own, its mode, its forward hooks, the names
-    of its attributes, and the dtypes of its parameters.
+    """Each module of the model, with its class, a forward of its own, its mode, its forward hooks, and the
+    names of its attributes.
     """
     return [
-        (m, type(m), vars(m).get("forward"), m.training, m._hooks, set(vars(m)) - {"_hooks"}, dtypes_of(m))
+        (m, type(m), vars(m).get("forward"), m.training, m._hooks, set(vars(m)) - {"_hooks"})
         for m in model.modules()
     ]
-
-
-def dtypes_of(module: Module) -> list[np.dtype]:
-    return [value.dtype for value in vars(module).values() if isinstance(value, Parameter)]
 
 
 def hooks_of(model: Module) -> list:
