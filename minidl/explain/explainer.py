@@ -131,25 +131,23 @@ def model_paths(
     mean of the logit over these B rows, as in ``Explainer``. A feature adds the change of this mean.
 
     model: gives logits (m, K) for rows (m, n), in evaluation mode; the model, its mode and its ``.grad`` do
-    not change.  row: (n,), background: (B, n), of floats or integers. If one of
-    them is float64, the model gets float64 rows, otherwise float32.
+    not change.  row: (n,), background: (B, n), of floats or integers; they become float32.
     orders: (P, n), in each row the features 0 ... n-1 in the order in which they become known.
     target: which of the K logits is the answer, 0 ... K-1.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
     f(background). The mean over all orders gives the Shapley values.
     Raises ValueError for an order that does not name each feature once, and for a logit that does not exist.
     """
-    background = check_array("background", background, "B", "n")
+    background = check_array("background", background, "B", "n").astype(np.float32)
     row = check_array("row", row, background.shape[1])
-    dtype = np.float64 if np.float64 in (row.dtype, background.dtype) else np.float32
     orders = check_array("orders", orders, "P", len(row), kind="integer")
     has_each = (np.sort(orders, axis=1) == np.arange(len(row))).all(axis=1)
     wrong = orders[has_each.argmin()].tolist()  # the first, if there is one
     require(bool(has_each.all()), f"an order must name each of {len(row)} features once, got {wrong}")
-    check_int("target", target, 0, predict(model, background[:1].astype(dtype)).shape[1] - 1)
+    check_int("target", target, 0, predict(model, background).shape[1] - 1)
     gains = np.empty(orders.shape)
     for p, order in enumerate(orders):
-        rows = background.astype(dtype)
+        rows = background.copy()
         before = predict(model, rows)[:, target].mean(dtype=np.float64)
         for i in order:
             rows[:, i] = row[i]
