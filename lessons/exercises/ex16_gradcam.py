@@ -93,6 +93,7 @@ def one_negative_pixel(mass):
     maps = np.array([[[4.0, -0.25], [1.0, 2.0]]])
     for faint in (1.0, 1e-12):
         assert_refuses(f"maps {(faint * maps).tolist()}", mass, faint * maps, np.ones((1, 2, 2), bool))
+    assert_refuses("a map of integers, one negative,", mass, (4 * maps).astype(int), np.ones((1, 2, 2), bool))
     second = np.concatenate([np.abs(maps), maps])
     assert_refuses(f"maps {second.tolist()}", mass, second, np.ones((2, 2, 2), bool))
 
@@ -106,8 +107,11 @@ def faint_maps(mass):
     shares = mass(narrow, np.array([[[True, True], [True, False]]]))
     assert_dtype(shares, np.float64)
     assert_close(shares, [(2**24 + 2) / (2**25 + 2)], rtol=1e-12)
-    bytes_ = np.array([[[200, 100]]], np.uint8)  # their sum is more than a byte holds
-    assert_close(mass(bytes_, masks), [2 / 3], rtol=1e-12)
+    for integers in (
+        np.uint8([[[200, 100]]]),
+        np.int32([[[2 * 10**9, 10**9]]]),
+    ):  # the type cannot hold the sum
+        assert_close(mass(integers, masks), [2 / 3], rtol=1e-12)
 
 
 @mass.law("a map that is not finite is refused with a ValueError")
@@ -210,12 +214,15 @@ def keeps_float32(class_activation):
     third = class_activation(np.full((1, 2, 1, 3), 1 / 3), np.full((1, 2, 1, 3), 0.1))
     assert_dtype(third, np.float64)
     assert_close(third, np.full((1, 1, 3), 1 / 15), rtol=1e-12, atol=0)
+    sizes = np.array([1.0, 1e-30]).reshape(1, 2, 1, 1)  # a faint gradient counts if the map is large
+    uneven = class_activation(1 / sizes, sizes)
+    assert_close(uneven, np.full((1, 1, 1), 2.0), rtol=1e-12, atol=0)
     faint = class_activation(np.ones((1, 1, 1, 2)), np.full((1, 1, 1, 2), 1e-30))
     assert_close(faint, np.full((1, 1, 2), 1e-30), rtol=1e-12, atol=0)
     ones = np.ones((2, 20, 3, 5), np.float32)
-    maps = class_activation(ones / 8, ones * 2)
+    maps = class_activation(ones / 8, ones * 2048)
     assert_dtype(maps, np.float32)
-    assert_close(maps, np.full((2, 3, 5), 5.0))
+    assert_close(maps, np.full((2, 3, 5), 5120.0))
 
 
 @activation.mistake("multiplied gradient and maps position by position", breaks=activation.laws[0].text)
@@ -307,6 +314,7 @@ def many_pixels(upsampling_weights):
     assert_close(weights.sum(axis=1), np.ones(224), rtol=1e-12)
     weights = upsampling_weights(2, 300)  # from pixel 225 on, the centres lie beyond the last old one
     assert_close(weights[225:], np.tile([0.0, 1.0], (75, 1)))
+    assert_close(upsampling_weights(300, 2)[0, 73:77], [0, 0.5, 0.5, 0])  # the centre lies at 74.5
 
 
 @enlarge.law("old or new below 1 is refused with a ValueError")

@@ -98,7 +98,7 @@ def telescopes(path_contributions, walk):
 @given(game=games(2, 4))
 def averages_to_shapley(path_contributions, game):
     v, n = game
-    orders = np.array(list(itertools.permutations(range(n))))
+    orders = np.asfortranarray(list(itertools.permutations(range(n))))  # in memory column by column
     assert_close(path_contributions(v, orders).mean(axis=0), mean_over_orders(v, n))
 
 
@@ -280,12 +280,14 @@ def refuses_worths(shapley_values, game):
     assert_refuses("a column of worths", shapley_values, v[:, np.newaxis], n)
     assert_refuses("a function that gives two rows", shapley_values, lambda S: v.reshape(2, -1), n)
     assert_refuses("a function that gives a column", shapley_values, lambda S: v[:, np.newaxis], n)
-    for value in (np.nan, np.inf, -np.inf):
-        v[1] = value
-        assert_refuses(f"a worth of {value}", shapley_values, v, n)
-        assert_refuses(f"a function that gives {value} once", shapley_values, game_of(v), n)
+    for place, value in ((0, np.nan), (1, np.inf), (-1, -np.inf)):
+        worths = v.copy()  # the function below keeps these worths
+        worths[place] = value
+        assert_refuses(f"a worth of {value}", shapley_values, worths, n)
+        assert_refuses(f"a function that gives {value} once", shapley_values, game_of(worths), n)
     assert_refuses("n = 21", shapley_values, one_each, 21)
-    for number, function in ((1, lambda coalitions: 1.0), (5, lambda coalitions: np.arange(5.0))):
+    functions = lambda coalitions: 1.0, lambda coalitions: np.arange(3.0), lambda coalitions: np.arange(5.0)
+    for number, function in zip((1, 3, 5), functions, strict=True):
         try:
             found = shapley_values(function, 2)
         except (TypeError, ValueError):

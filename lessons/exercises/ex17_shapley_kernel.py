@@ -65,6 +65,11 @@ def alone_and_twice(kernel_solve):
     coalitions, worths, weights = np.array([[True, False]] * 2 + [[False, True]]), [1, 5, 7], [3, 1, 0]
     found = kernel_solve(coalitions, np.array(worths), np.array(weights), 0, 10)  # all integers
     assert_close(found, [2, 8])
+    for size in (1e-9, 1e9):  # the same weights in another unit
+        found = kernel_solve(coalitions, np.array(worths), size * np.array(weights), 0.0, 10.0)
+        assert_close(found, [2, 8])
+    found = kernel_solve(coalitions, np.array(worths), np.array([1e4, 1.0, 0.0]), 0.0, 10.0)
+    assert_close(found, [10005 / 10001, 90005 / 10001])
     faint = np.array([1.0, 1e-8])  # both coalitions are needed, so the fit is exact for any weights
     found = kernel_solve(np.eye(3, dtype=bool)[:2], np.array([2.0, 4.0]), faint, 1.0, 10.0)
     assert_close(found, [1, 3, 5])

@@ -83,7 +83,7 @@ def sums_to_the_answer(model_paths):
     for seed in range(4):
         model, row, background, orders, target = questions(seed)
         if seed == 3:
-            background = np.arange(900).reshape(300, 3) % 17 / 4 - 2
+            background = np.arange(900).reshape(3, 300).T % 17 / 4 - 2
         found = model_paths(model, row, background, orders, target=target)
         assert_dtype(found, np.float64)
         narrow = row.astype(np.float32), background.astype(np.float32)
@@ -104,7 +104,7 @@ def averages(model_paths):
 @paths.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(model_paths):
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
+    for how in ({"training": True}, {"requires_grad": ("head",)}, frozen, {"training": ("dropout1",)}):
         model, row, background, orders, target = questions(5, dropout=0.5, **how)
         expected = walked(worths(model, row, background, target), orders)
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
@@ -123,7 +123,10 @@ def integers(model_paths):
         expected = walked(worths(model, row, whole.astype(np.float64), target), orders)
         assert_close(model_paths(model, row, whole, orders, target), expected, **NEAR)
         row = np.rint(2 * row).astype(int)
-        expected = walked(worths(model, row.astype(np.float64), background, target), orders)
+        background = whole if seed % 2 else background
+        expected = walked(
+            worths(model, row.astype(np.float64), background.astype(np.float64), target), orders
+        )
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
 
 
@@ -136,7 +139,7 @@ def refuses_orders(model_paths):
     for target in (-1, model.settings["num_classes"]):
         what = f"the logit {target}"
         assert_refuses(what, model_paths, model, row, background, orders, target=target)
-    for wrong in ([0, 0, 2], [1, 1, 1], [2, 2, 2], [-1, 0, 1], [0, 1, 3]):
+    for wrong in ([0, 0, 2], [1, 1, 1], [2, 2, 2], [-1, 0, 1], [0, 1, 3], [1, 2, 3]):
         for both in ([orders[0], wrong], [wrong, orders[0]]):
             assert_refuses(f"the order {wrong}", model_paths, model, row, background, np.array(both))
     both = np.array([[0, 0, 2], [1, 1, 2]])  # together they name each feature twice

@@ -92,6 +92,8 @@ def in_the_box(fgsm_step, case, eps, targeted):
     assert_close(edges, [3.0, -1.0] if targeted else [-1.0, 3.0])
     within = fgsm_step(np.full(2, 0.5), np.array([-1.0, 1.0]), 0.375, targeted=targeted, bounds=(0.25, 0.75))
     assert_close(within, [0.75, 0.25] if targeted else [0.25, 0.75])
+    g = np.array([1.0 if targeted else -1.0])
+    assert_close(fgsm_step(np.array([0.5]), g, 0.375, targeted=targeted, bounds=(0.25, np.inf)), [0.25])
 
 
 @step.law("gradients of 1e-45, 1 and infinity move a pixel equally far; the result has the images' dtype")
@@ -258,6 +260,8 @@ def worked_boundary(boundary_step):
     for faint in (1e-8, 1e-14, 1e-100):  # the planes are further away
         expected = np.array([0.6, 0.8]) / faint
         assert_close(boundary_step(z, faint * gradients, 0), expected)
+    uneven = np.array([[0.0, 0.0], [3e-6, 4e-6], [300.0, 400.0]])  # the flat class has the nearest plane
+    assert_close(boundary_step(np.array([5.0, 5 - 1e-5, -5e5]), uneven, 0), [1.2, 1.6])
     steep = np.zeros((12, 2))
     steep[11] = [3.0, 4.0]  # of twelve classes, the one with the smallest logit has the only plane
     assert_close(boundary_step(np.arange(50.0, -10.0, -5.0), steep, 0), [6.6, 8.8])

@@ -101,9 +101,9 @@ def worked_margin(loss_gradient):
     z[[0, 1], labels] = -np.inf
     expected = W[z.argmax(axis=1)] - W[labels]
     assert_close(loss_gradient(LINEAR, images, labels, "margin"), expected, **WIDE)
-    maps = loss_gradient(LINEAR, images.reshape(2, 1, 1, 3), labels, "margin")
-    assert_close(maps, expected.reshape(2, 1, 1, 3), **WIDE)
-    low = two_classes(-50.0, -60.0)  # with two classes, k is the other class
+    maps = loss_gradient(LINEAR, images.reshape(2, 3, 1, 1), labels, "margin")
+    assert_close(maps, expected.reshape(2, 3, 1, 1), **WIDE)
+    low = two_classes(-50.0, -1e12)  # with two classes, k is the other class, also if its logit is far below
     found = loss_gradient(low, np.full((2, 2), 0.5), np.array([0, 1]), "margin")
     assert_close(found, [[3, 1], [-3, -1]], **WIDE)
 
@@ -135,7 +135,7 @@ def each_image_alone(loss_gradient):
 def while_training(loss_gradient):
     images, labels = np.array([[0.5, 0.75, 0.5], [0.25, 0.0, 1.0]]), np.array([0, 2])
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
+    for how in ({"training": True}, {"requires_grad": ("head",)}, frozen, {"training": ("dropout1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
         expected = differences(model.build().eval(), images, labels)
         assert_close(loss_gradient(model, images, labels), expected, rtol=1e-4, atol=1e-6)

@@ -61,16 +61,17 @@ def worked_objective(perturbation_loss):
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.1)
     assert_close(loss, float(4.1 * 0.3125 - np.log(p[2])), **WIDE)
     assert_close(slope, 8.2 * r + W.T @ (p - [0, 0, 1]), **WIDE)
-    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 0.0)
+    pixel = image.reshape(3, 1, 1), r.reshape(3, 1, 1)  # one pixel of three channels
+    loss, slope = perturbation_loss(LINEAR, *pixel, np.array([2]), 0.0)
     assert_close(loss, float(-np.log(p[2])), **WIDE)
-    assert_close(slope, W.T @ (p - [0, 0, 1]), **WIDE)
+    assert_close(slope, (W.T @ (p - [0, 0, 1])).reshape(3, 1, 1), **WIDE)
 
 
 @objective.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
 def while_training(perturbation_loss):
     image, r, target = np.array([0.5, 0.75, 0.5]), np.array([0.25, 0.0, -0.5]), np.array([1])
     frozen = {"training": True, "requires_grad": False}
-    for how in ({"training": True}, {"requires_grad": False}, frozen, {"training": ("dropout1",)}):
+    for how in ({"training": True}, {"requires_grad": ("head",)}, frozen, {"training": ("dropout1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
         loss, _ = perturbation_loss(model, image, r, target, 4.0)
         assert_close(loss, float(wanted(model.build().eval(), image, r, target, 4.0)), **WIDE)

@@ -104,7 +104,7 @@ def fgsm_step(
     images x, which lie in the bounds, gradient g and the result have one shape and dtype.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
-    low, high = map(float, bounds)  # a NumPy number would turn float32 into float64
+    (low, high), eps = map(float, bounds), float(eps)  # a NumPy number would turn float32 into float64
     return np.clip(images + eps * direction, low, high)
 
 
@@ -147,7 +147,7 @@ def project(images: np.ndarray, around: np.ndarray, eps: float, bounds: Bounds =
 
     images, around: of one shape, ``around`` in the box.
     """
-    low, high = map(float, bounds)
+    (low, high), eps = map(float, bounds), float(eps)
     return np.clip(images, np.maximum(around - eps, low), np.minimum(around + eps, high))
 
 

@@ -131,7 +131,7 @@ def model_paths(
     mean of the logit over these B rows, as in ``Explainer``. A feature adds the change of this mean.
 
     model: gives logits (m, K) for rows (m, n), in evaluation mode; the model, its mode and its ``.grad`` do
-    not change.  row: (n,), background: (B, n), of floats or integers; integers become float32.
+    not change.  row: (n,), background: (B, n), of floats or integers; they become float32.
     orders: (P, n), in each row the features 0 ... n-1 in the order in which they become known.
     target: which of the K logits is the answer, 0 ... K-1.
     Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean

@@ -493,3 +493,9 @@ def test_an_integer_network_has_no_gradient_to_follow_and_says_so():
             ValueError, match="integer network has no gradients: attack the original float network"
         ):
             attack()
+
+
+def test_an_eps_of_numpy_leaves_float32_images_float32():
+    x, eps = np.full((1, 2), 0.5, np.float32), np.float64(0.1)
+    assert fgsm_step(x, x, eps).dtype == np.float32
+    assert project(x, x, eps).dtype == np.float32

@@ -312,3 +312,48 @@ not_taken("16.4", "a list of classes", lambda given: isinstance(given["target"],
 @wrong("16.3", "two sizes of 0 give no pixels")
 def two_sizes_of_0(old, new):
     return np.zeros((0, 0)) if old == new == 0 else find("16.3").target(old, new)
+
+
+@wrong("16.1", "a map of integers becomes positive")
+def integers_by_size(maps, masks):
+    return find("16.1").target(np.abs(maps) if maps.dtype.kind == "i" else maps, masks)
+
+
+@wrong("16.2", "alpha is clipped to [-10, 10]")
+def clipped_alpha(activations, gradients):
+    alpha = np.clip(gradients.mean(axis=(2, 3), keepdims=True), -10, 10)
+    return (alpha * activations).sum(axis=1)
+
+
+@wrong("16.2", "an alpha below a thousandth of the image's largest does not count")
+def only_large_alpha(activations, gradients):
+    alpha = gradients.mean(axis=(2, 3), keepdims=True)
+    faint = np.abs(alpha) < 1e-3 * np.abs(alpha).max(axis=1, keepdims=True)
+    return (np.where(faint, 0, alpha).astype(alpha.dtype) * activations).sum(axis=1)
+
+
+not_taken("16.3", "old sizes above 100", lambda given: given["old"] > 100)
+not_taken("16.4", "a block as the layer", lambda given: given["model"].layer(given["layer"]).children())
+not_taken("16.4", "images of several channels", lambda given: given["images"].shape[1] > 1)
+not_taken(
+    "16.4",
+    "sets of three classes",
+    lambda given: isinstance(given["target"], set) and len(given["target"]) > 2,
+)
+
+
+@wrong("16.4", "the maps stay on the layer as an attribute")
+def kept_on_the_layer(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, images, target, layer, upsample=upsample)
+    model.layer(layer).maps = maps
+    return maps
+
+
+@wrong("16.4", "evaluation mode stays where the map is not finite")
+def mode_after_infinity(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if "not finite" in str(error):
+            model.eval()
+        raise

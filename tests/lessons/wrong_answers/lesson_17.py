@@ -562,3 +562,36 @@ def small_determinant(coalitions, worths, weights, nobody, everybody):
 
 not_taken("17.3", "more than five players", lambda given: given["coalitions"].shape[1] > 5)
 not_taken("17.3", "the coalition of nobody", lambda given: (given["coalitions"].sum(axis=1) == 0)[1:].any())
+
+
+@wrong("17.1", "reads the orders as they lie in memory")
+def by_memory(value, orders):
+    return find("17.1").target(value, orders.ravel("K").reshape(orders.shape))
+
+
+@wrong("17.2", "the worth of all may be infinite")
+def any_worth_of_all(value, n):
+    if not callable(value):
+        value = np.array(value, np.float64)
+        if value.shape == (2**n,):
+            value[-1] = np.nan_to_num(value[-1], posinf=0, neginf=0)
+    return find("17.2").target(value, n)
+
+
+@wrong("17.3", "a weight above 0 counts at least 1e-6")
+def at_least(coalitions, worths, weights, nobody, everybody):
+    weights = np.where(weights > 0, np.maximum(weights, 1e-6), 0)
+    return find("17.3").target(coalitions, worths, weights, nobody, everybody)
+
+
+@wrong("17.3", "a weight counts at most 100 times the smallest")
+def at_most(coalitions, worths, weights, nobody, everybody):
+    least = min(weights[weights > 0], default=0)
+    return find("17.3").target(coalitions, worths, np.minimum(weights, 100 * least), nobody, everybody)
+
+
+not_taken(
+    "17.4",
+    "integers in both",
+    lambda given: {given["row"].dtype.kind, given["background"].dtype.kind} == {"i"},
+)

@@ -20,6 +20,7 @@ from minidl.attack.gradient_sign import (
 from minidl.engine.backward import grad
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.module import eval_mode
 from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
 
 
@@ -690,3 +691,49 @@ wrong("18.6", "infinite images are taken where the box is infinite")(
     moved_into(lambda x, low, high: np.where(np.isinf(x), 0, x) if np.isinf(high) else x)
 )
 not_taken("18.6", "a list of labels", lambda given: isinstance(given["labels"], list))
+
+
+@wrong("18.1", "no box if one of its ends is infinite")
+def box_or_nothing(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    bounds = bounds if np.isfinite(bounds).all() else (-np.inf, np.inf)
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds)
+
+
+@wrong("18.2", "for the margin, the label's logit is 100 lower, so it may still be the largest")
+def hidden_by_100(model, images, labels, loss="cross_entropy"):
+    if loss != "margin":
+        return find("18.2").target(model, images, labels, loss)
+    with eval_mode(model):
+        x = Tensor(images, requires_grad=True)
+        logits = model(x)
+    hidden = -100 * np.eye(logits.shape[1], dtype=images.dtype)[labels]
+    own = logits[np.arange(len(labels)), labels]
+    return grad(((logits + hidden).max(axis=1) - own).sum(), x)
+
+
+@wrong("18.2", "the channels of a pixel get their mean gradient")
+def grey_gradient(model, images, labels, loss="cross_entropy"):
+    slope = find("18.2").target(model, images, labels, loss)
+    return slope if slope.ndim == 2 else np.zeros_like(slope) + slope.mean(axis=1, keepdims=True)
+
+
+@wrong("18.4", "a class whose w is a thousandth of the largest has no plane")
+def no_flat_planes(logits, gradients, answer):
+    w = (gradients - gradients[answer]).reshape(len(logits), -1)
+    norms = np.sqrt((w**2).sum(axis=1))
+    kept = np.flatnonzero((norms > 1e-3 * norms.max()) | (np.arange(len(logits)) == answer))
+    return find("18.4").target(logits[kept], gradients[kept], int(np.searchsorted(kept, answer)))
+
+
+@wrong("18.5", "the channels of a pixel get their mean gradient")
+def grey_slope(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return loss, slope if slope.ndim == 1 else np.zeros_like(slope) + slope.mean(axis=0)
+
+
+not_taken("18.6", "one infinite end of the box", lambda given: np.isinf(given["bounds"]).sum() == 1)
+wrong("18.6", "images 0.001 outside of the box are moved into it")(
+    moved_into(
+        lambda x, low, high: np.where(np.abs(x - np.clip(x, low, high)) < 1e-3, np.clip(x, low, high), x)
+    )
+)

@@ -77,3 +77,21 @@ def on_the_class(number):
 
 for several in ("01.1", "01.2", "01.5", "02.4", "07.3", "10.3"):
     wrong(several, "what forward saves is kept on the class")(on_the_class(several))
+
+
+def unfrozen_if_any_learns(number):
+    """The library's function; afterwards all parameters learn, if one of them does."""
+
+    def answer(model, *arguments, **params):
+        found = find(number).target(model, *arguments, **params)
+        if any(p.requires_grad for p in model.parameters()):
+            model.requires_grad_()
+        return found
+
+    return answer
+
+
+for several in ("16.4", "17.4", "18.2", "18.5", "18.6"):
+    wrong(several, "in a partly frozen model, all parameters learn afterwards")(
+        unfrozen_if_any_learns(several)
+    )
