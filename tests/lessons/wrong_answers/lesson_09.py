@@ -471,3 +471,8 @@ def bin_of_certainty(probabilities, labels, bins=15):
     which = np.where(confidence == 1, bins, metrics.bin_numbers(confidence, bins))
     seen = [which == b for b in np.unique(which)]
     return float(sum(s.mean() * abs(right[s].mean() - confidence[s].mean()) for s in seen))
+
+
+@wrong("09.3", "the result is an array without axes")
+def ece_as_array(probabilities, labels, bins=15):
+    return np.array(find("09.3").target(probabilities, labels, bins))
