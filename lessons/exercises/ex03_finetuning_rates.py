@@ -38,15 +38,14 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     The step is plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their labels
     (N,). It runs in evaluation mode, so BatchNorm uses its old running statistics. ``rates`` gives the rate,
     0 or more, for each layer to train, by its dotted path: {"block2": 0.1}. Parameters outside of these
-    layers do not change. You may rely on this: all parameters require grad, the loss depends on all parameters
-    of these layers, and no layer in ``rates`` is part of another one. A layer may have several paths; any of
-    them may be given. Gradients that the parameters already have, from an earlier step, have no effect.
+    layers do not change. You may rely on this: all parameters require grad, the loss depends on all of those
+    in these layers, and no layer in ``rates`` is part of another one. A layer may have several paths, and any
+    path may be given. Gradients that the parameters already have, from an earlier step, have no effect.
 
     Then each BatchNorm2d, frozen or not, gets new running statistics: the mean and variance (divided by n) of
     each channel of its input, over all images and pixels. BatchNorms are updated one after the other in the
-    order of ``model.modules()``, the order in which they run. So earlier BatchNorms already use their new
-    statistics. The count of batches does not change. You may rely on this: each BatchNorm2d runs once in a
-    pass. A BatchNorm1d keeps its statistics.
+    order of ``model.modules()``, the order in which they run, each once. So earlier BatchNorms already use
+    their new statistics. The count of batches does not change. A BatchNorm1d keeps its statistics.
 
     The model is left in evaluation mode and in float32. Its layers are otherwise as before, and all its
     parameters require grad. Returns the loss before the step.
