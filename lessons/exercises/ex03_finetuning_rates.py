@@ -21,7 +21,7 @@ from lessons.exercises.ex03_finetuning_steps import (
     others,
     softmax_rows,
 )
-from minidl.classroom.builders import Built
+from minidl.classroom.builders import Built, contents
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.engine.checks import check_labels, check_number
@@ -38,13 +38,14 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     The step is plain gradient descent on the mean cross-entropy of all images (N, C, H, W) and their labels
     (N,). It runs in evaluation mode, so BatchNorm uses its old running statistics. ``rates`` gives the rate,
     0 or more, for each layer to train, by its dotted path: {"block2": 0.1}. Parameters outside of these
-    layers do not change. You may rely on this: all parameters require grad, and no layer in ``rates`` is
-    part of another one. Gradients that the parameters already have, from an earlier step, have no effect.
+    layers do not change. You may rely on this: all parameters require grad, the loss depends on all of those
+    in these layers, and no layer in ``rates`` is part of another one. A layer may have several paths, and any
+    path may be given. Gradients that the parameters already have, from an earlier step, have no effect.
 
     Then each BatchNorm2d, frozen or not, gets new running statistics: the mean and variance (divided by n) of
     each channel of its input, over all images and pixels. BatchNorms are updated one after the other in the
-    order of ``model.modules()``, the order in which they run. So earlier BatchNorms already use their new
-    statistics. The count of batches does not change. A BatchNorm1d keeps its statistics.
+    order of ``model.modules()``, the order in which they run, each once. So earlier BatchNorms already use
+    their new statistics. The count of batches does not change. A BatchNorm1d keeps its statistics.
 
     The model is left in evaluation mode and in float32. Its layers are otherwise as before, and all its
     parameters require grad. Returns the loss before the step.
@@ -91,6 +92,7 @@ step = Exercise(
     ),
 )
 
+TWICE = Built("nested_rows", 1, in_features=12, num_classes=3)  # one layer with two paths
 ALL = {"block1": 0.5, "block2": 0.25, "head": 1}
 
 
@@ -253,6 +255,14 @@ def step_keeps(finetune_step):
     assert_fixed(parameters_of(net.state_dict()), after["state"], ["head"])
     for name, x in net.state_dict().items():
         assert_dtype(after["state"][name], x.dtype)
+    masked = Built(DEEP.builder, 3, **DEEP.settings, masked=True)
+    _, after = finetune_step(masked, PHOTOS, LABELS, {"head": 0.5})
+    assert_equal(sorted(after["masks"]), sorted(contents(masked.build())["masks"]))
+    by_first, by_second = (
+        finetune_step(TWICE, MANY[:4], LABELS, {path: 0.5})[1]["state"] for path in ("block.fc", "again")
+    )
+    for name, x in by_first.items():  # the two paths lead to one layer
+        assert_equal(by_second[name], x)
     _, after = finetune_step(ROWS, MANY[:4], LABELS, {"head": 0.5})
     for name, x in others(ROWS.build().state_dict()).items():  # a BatchNorm1d
         assert_equal(after["state"][name], x)

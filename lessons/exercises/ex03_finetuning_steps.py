@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.exercises.by_hand import assert_mode, built_once
-from minidl.classroom.builders import Built
+from minidl.classroom.builders import Built, contents
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, labels
@@ -176,7 +176,7 @@ def norms_of(layers):
 @head.law("only the head's parameters require grad; the model is left in training mode, BatchNorm frozen")
 def only_the_head(train_new_head):
     settings = {"num_classes": 2, "widths": (2, 3), "pool_after": (1,), "training": ("",)}  # not its layers
-    settings["requires_grad"] = ("block1", "head")
+    settings |= {"requires_grad": ("block1", "head"), "masked": True}
     frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)  # already
     half = Built("small_cnn", 3, **settings)
     cases = (half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4]), (MLP, PHOTOS)
@@ -184,6 +184,7 @@ def only_the_head(train_new_head):
         _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
         assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
         assert_mode(after, True)
+        assert_equal(sorted(others(after["masks"])), sorted(others(contents(model.build())["masks"])))
         norms = norms_of(after["layers"])
         not_frozen = [line for line in norms if not line.endswith(", frozen)")]
         assert not not_frozen, (

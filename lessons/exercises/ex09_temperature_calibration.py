@@ -54,7 +54,9 @@ def worked_ece(ece):
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.0, 1.0]])
     labels = np.array([0, 1, 1, 1])
     assert_close(ece(p, labels, bins=2), 0.10)
-    assert_close(ece([[0.9, 0.1], [0.9, 0.1]], labels=[0, 1]), 0.4)
+    found = ece([[0.9, 0.1], [0.9, 0.1]], labels=[0, 1])
+    assert isinstance(found, float), f"the result must be a float, not {type(found).__name__}"
+    assert_close(found, 0.4)
     assert_close(ece(np.tile([0.75, 0.25], (300, 1)), np.arange(300) // 270), 0.15)  # 270 of 300 are right
     assert_close(ece(p, labels, bins=10), 0.25 * 0.4 + 0.75 * (2.8 / 3 - 2 / 3))
     five = np.array([[0.6, 0.1, 0.1, 0.1, 0.1], [0.0, 0.0, 0.0, 0.0, 1.0]], np.float32)
@@ -264,6 +266,8 @@ def fit_refuses(fit):
         (1.0, 1.0),
         (20.0, 0.05),
         (0.05, np.nan),
+        (np.nan, 20.0),
+        (0.05, np.inf),
     ):
         assert_refuses(f"bounds {bounds}", fit, z, labels, bounds=bounds)
 

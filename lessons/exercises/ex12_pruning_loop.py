@@ -222,6 +222,12 @@ def by_filters(iterative_prune):
         assert_equal(int(left.sum()), 2)
         assert name in model["masks"], f"{name} of the result has no mask, so its zeros would learn again"
         assert_equal(model["masks"][name].reshape(4, -1).any(axis=1), left)
+    one_size = Built("lenet", num_classes=3, image_size=12)  # this network takes images of one size
+    train, validation = pictures(2, 0, (1, 12, 12)), pictures(2, 1, (1, 12, 12))
+    found = iterative_prune(
+        one_size, **settings(train=train, validation=validation, criterion=first_filter, step=0.5)
+    )
+    assert_equal(found[2], 1)
     for step, rounds in ((0.25, 3), (0.3, 3), (0.5, 1), (0.6, 1), (1 / 3, 2), (0.1, 9), (0.02, 49)):
         unending = settings(step=step, criterion=first_unit)
         history = iterative_prune(Built("mlp", seed=3, **SMALL), **unending)[1]
@@ -231,6 +237,11 @@ def by_filters(iterative_prune):
 def first_unit(network, share):
     """A criterion that never finds a layer empty: it prunes the first unit, whatever the share is."""
     return {"fc1": np.arange(SMALL["hidden"]) > 0}
+
+
+def first_filter(network, share):
+    """A criterion that prunes the first filter of a ``lenet``."""
+    return {"conv1": np.arange(len(network.conv1.weight.data)) > 0}
 
 
 @loop.law(
@@ -243,13 +254,30 @@ def refuses(iterative_prune):
     for budget in (loss, loss / 2, np.nan):
         what = f"a network with the loss {loss} and the budget {budget}"
         assert_refuses(what, iterative_prune, built, **settings(max_allowed_loss=budget))
-    for what, criterion in (("gives no masks", no_masks), ("raises a ValueError", cannot_choose)):
+    for what, criterion in (
+        ("gives no masks", no_masks),
+        ("gives no masks in round 2", no_more_masks),
+        ("raises a ValueError", cannot_choose),
+    ):
         what = f"a criterion that {what}"
         assert_refuses(what, iterative_prune, built, **settings(criterion=criterion))
+    try:
+        iterative_prune(built, **settings(criterion=diverges_itself))
+    except FloatingPointError:
+        return
+    raise AssertionError("a FloatingPointError of the criterion was not raised again")
 
 
 def no_masks(network, share):
     return {}
+
+
+def no_more_masks(network, share):
+    return first_unit(network, share) if share == 0.25 else {}
+
+
+def diverges_itself(network, share):
+    raise FloatingPointError("the criterion's own gradient is not finite")
 
 
 def cannot_choose(network, share):

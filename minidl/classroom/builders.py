@@ -185,7 +185,7 @@ class Built:
             for module in model.modules():
                 if isinstance(module, BatchNorm):
                     draw_statistics(module, rng)
-                    module.frozen = frozen
+                    module.frozen, module.momentum = frozen, 0.25  # not the default
             if not graph:
                 model.register_forward_hook(refuse_graph)
         for parameter in model.parameters():

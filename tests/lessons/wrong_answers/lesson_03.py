@@ -744,3 +744,42 @@ def by_the_names_beginning(model, *arguments, **options):
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("head"))
     return losses
+
+
+def renewed(change):
+    """A wrong answer to 03.3 or 03.4: ``change`` is called with each module of the model afterwards."""
+
+    def answer(number):
+        def renew(model, *arguments, **options):
+            found = find(number).target(model, *arguments, **options)
+            for part in model.modules():
+                change(part)
+            return found
+
+        return renew
+
+    return answer
+
+
+def new_parameters(part):
+    for name, parameter in list(vars(part).items()):
+        if isinstance(parameter, nn.Parameter):
+            setattr(part, name, nn.Parameter(parameter.data, parameter.requires_grad))
+
+
+def usual_momentum(part):
+    if isinstance(part, BatchNorm):
+        part.momentum = 0.1
+
+
+for number in ("03.3", "03.4"):
+    wrong(number, "the parameters are new ones, without masks")(renewed(new_parameters)(number))
+    wrong(number, "each BatchNorm has a momentum of 0.1 afterwards")(renewed(usual_momentum)(number))
+
+
+@wrong("03.4", "only the first path of a layer is known")
+def first_paths(model, images, labels, rates):
+    known = dict(model.named_modules())
+    if not all(path in known for path in rates):
+        raise ValueError(f"there are the layers {', '.join(known)}")
+    return find("03.4").target(model, images, labels, rates)

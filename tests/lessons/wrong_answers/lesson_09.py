@@ -447,3 +447,19 @@ def bin_of_certainty(probabilities, labels, bins=15):
     which = np.where(confidence == 1, bins, metrics.bin_numbers(confidence, bins))
     seen = [which == b for b in np.unique(which)]
     return float(sum(s.mean() * abs(right[s].mean() - confidence[s].mean()) for s in seen))
+
+
+@wrong("09.3", "the result is an array without axes")
+def ece_as_array(probabilities, labels, bins=15):
+    return np.array(find("09.3").target(probabilities, labels, bins))
+
+
+@wrong("09.4", "a lower bound that is NaN is taken as 0.05")
+def bound_of_nan(logits, labels, bounds=(0.05, 20.0)):
+    low = bounds[0] if bounds[0] == bounds[0] else 0.05
+    return find("09.4").target(logits, labels, (low, bounds[1]))
+
+
+@wrong("09.4", "an infinite upper bound is taken")
+def infinite_bound(logits, labels, bounds=(0.05, 20.0)):
+    return find("09.4").target(logits, labels, (bounds[0], min(bounds[1], 1e6)))

@@ -700,3 +700,32 @@ def amount_of_the_zeros(*given, **params):
     return found._replace(
         history=[found.history[0]._replace(amount=found.history[0].sparsity), *found.history[1:]]
     )
+
+
+@wrong("12.5", "a round without masks ends the loop, but for the first round")
+def no_masks_is_the_end(model, train, validation, *, criterion=global_magnitude_masks, **params):
+    def last(network, amount):
+        masks = criterion(network, amount)
+        if masks == {} and amount > params["step"]:
+            raise EmptyLayerError("the criterion gave no masks")
+        return masks
+
+    return find("12.5").target(model, train, validation, criterion=last, **params)
+
+
+@wrong("12.5", "a FloatingPointError of the criterion counts as a divergence")
+def criterion_diverges(model, train, validation, *, criterion=global_magnitude_masks, **params):
+    def last(network, amount):
+        try:
+            return criterion(network, amount)
+        except FloatingPointError as error:
+            raise EmptyLayerError(str(error)) from error
+
+    return find("12.5").target(model, train, validation, criterion=last, **params)
+
+
+wrong("12.5", "the model must accept images of 16 by 16 pixels")(
+    functools.partial(
+        by_rounds, ask=lambda model, criterion, amount, x: masked_copy(model, criterion, amount, None)
+    )
+)
