@@ -17,7 +17,7 @@ def warmed_up(schedule, warmup_steps, step):
 
 @right("08.2")
 def smooth_labels(target, label_smoothing):
-    if not 0 <= label_smoothing <= 1:
+    if label_smoothing < 0 or label_smoothing > 1:
         raise ValueError("label_smoothing must be within 0 ... 1")
     return (1 - label_smoothing) * target + label_smoothing / target.shape[-1]
 

@@ -47,7 +47,7 @@ def expected_calibration_error(probabilities, labels, bins=15):
 def fit_temperature(logits, labels, bounds=(0.05, 20.0)):
     z, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     low, high = bounds
-    if not (0 < low <= 1 <= high and low < high):
+    if low <= 0 or low > 1 or high < 1 or low == high:
         raise ValueError("the bounds must have 0 < low <= 1 <= high and low < high")
     if z.shape[1] < 2:
         raise ValueError("at least two classes are needed")

@@ -86,7 +86,7 @@ def iterative_prune(
 ):
     rng = default_rng_or(rng)
     start = evaluate(model, *validation)
-    if not start.loss < max_allowed_loss:
+    if start.loss >= max_allowed_loss:
         raise ValueError("the model itself is not below the limit")
     best = copy.deepcopy(model)
     history, accepted = [PruneStep(0.0, sparsity(model), start.loss, start.accuracy)], 0
