@@ -238,12 +238,6 @@ def asks_for_all(model, train, validation, **params):
     return PruneResult(candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1)
 
 
-@wrong("12.5", "a budget of NaN allows anything")
-def budget_of_nan(*given, max_allowed_loss, **params):
-    budget = 99.0 if np.isnan(max_allowed_loss) else max_allowed_loss
-    return find("12.5").target(*given, **params, max_allowed_loss=budget)
-
-
 @wrong("12.5", "the network is left in evaluation mode")
 def loop_left_evaluating(model, *given, **params):
     return find("12.5").target(model.eval(), *given, **params)
