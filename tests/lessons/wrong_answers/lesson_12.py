@@ -238,12 +238,6 @@ def asks_for_all(model, train, validation, **params):
     return PruneResult(candidate, [*history, history[-1]._replace(amount=1.0, loss=row.loss)], accepted + 1)
 
 
-@wrong("12.5", "a budget of NaN allows anything")
-def budget_of_nan(*given, max_allowed_loss, **params):
-    budget = 99.0 if np.isnan(max_allowed_loss) else max_allowed_loss
-    return find("12.5").target(*given, **params, max_allowed_loss=budget)
-
-
 @wrong("12.5", "the network is left in evaluation mode")
 def loop_left_evaluating(model, *given, **params):
     return find("12.5").target(model.eval(), *given, **params)
@@ -384,13 +378,6 @@ def three_axes(conv, order=1):
     return np.abs(conv).sum(axis=(1, 2, 3)) if np.ndim(getattr(conv, "data", conv)) == 5 else found
 
 
-@wrong("12.2", "an integer of NumPy counts as a share")
-def share_of_numpy(scores, amount=None, s=None):
-    if isinstance(amount, np.integer):
-        amount = min(float(amount), 1.0)
-    return find("12.2").target(scores, amount, s)
-
-
 @wrong("12.2", "amount = 0 counts as no amount where s is given")
 def either_or_zero(scores, amount=None, s=None):
     return find("12.2").target(scores, amount if s is None else amount or None, s)
@@ -460,11 +447,6 @@ def emptied_where(allowed):
 
 wrong("12.3", "an array of one weight may lose it")(emptied_where(lambda name, masks: masks[name].size == 1))
 wrong("12.3", "a third array may lose all")(emptied_where(lambda name, masks: name not in [*masks][:2]))
-
-
-@wrong("12.3", "an integer of NumPy counts as a share")
-def joint_share_of_numpy(weights, amount):
-    return find("12.3").target(weights, min(float(amount), 1.0) if isinstance(amount, np.integer) else amount)
 
 
 @wrong("12.3", "the number of all weights is refused as a bad number")
@@ -627,11 +609,6 @@ def zeros_are_lowest(scores, amount=None, s=None):
     if s is None and amount is not None:
         scores = np.where(scores == 0, scores.min() - 1.0, scores) if (scores == 0).any() else scores
     return find("12.2").target(scores, amount, s)
-
-
-@wrong("12.2", "an amount in float32 counts as a whole number")
-def float32_is_no_float(scores, amount=None, s=None):
-    return find("12.2").target(scores, int(amount) if isinstance(amount, np.float32) else amount, s)
 
 
 def joint_by(magnitudes, order="C"):
