@@ -220,7 +220,7 @@ def boxes_by_windows(top_patches):
     assert_equal(boxes, np.array([[box_of(p, q, (4, 10), [CONV, POOL]) for p, q in row] for row in places]))
     wide = Built("conv2d", weight=[[[[1.0] * 4]]], dilation=2)  # one row and four columns, so it sees seven
     long = np.arange(600.0).reshape(1, 1, 2, 300) * [[1], [-1]]
-    _, _, places, boxes = top_patches(wide, "", long, np.int64(1))
+    _, _, places, boxes = top_patches(wide, "", long, 1)
     assert_equal((places.tolist(), boxes.tolist()), ([[[0, 293]]], [[[0, 1, 293, 300]]]))
 
 

@@ -241,7 +241,7 @@ def worths_from_a_function(values):
         assert_close(values(value, 2), [-1, 0])
     narrow = np.array([0, 1 / 3, 1 / 7, 5 / 7], np.float32)  # float32 would round their differences
     assert_close(values(narrow, 2), mean_over_orders(narrow.astype(np.float64), 2), rtol=1e-12)
-    assert_close(values(1e-15 * FRIENDS, np.int64(3)), [180e-15, 360e-15, 460e-15], atol=0)
+    assert_close(values(1e-15 * FRIENDS, 3), [180e-15, 360e-15, 460e-15], atol=0)
 
 
 def pairs_of(players):

@@ -295,7 +295,6 @@ def narrow_boxes(model, layer, images, k):
     return found._replace(places=found.places % 256, boxes=found.boxes % 256)
 
 
-not_taken("13.5", "k of NumPy", lambda g: not isinstance(g["k"], int))
 
 
 @wrong("13.5", "three channels at most")

@@ -331,7 +331,6 @@ def no_small_values(value, n):
 not_taken("17.2", "more than 10 players", lambda given: given["n"] > 10)
 not_taken("17.2", "more than 15 players", lambda given: given["n"] > 15)
 not_taken("17.2", "20 players", lambda given: given["n"] >= 20)
-not_taken("17.2", "a number of players from NumPy", lambda given: type(given["n"]) is not int)
 
 
 def by_factorials(dtype):
