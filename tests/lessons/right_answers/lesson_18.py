@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from minidl.attack.gradient_sign import (
@@ -10,7 +12,6 @@ from minidl.attack.gradient_sign import (
     gradient_at,
     is_flat,
     project,
-    warn_of_images_without_gradient,
 )
 from minidl.engine.backward import grad
 from minidl.engine.random import default_rng_or
@@ -98,5 +99,6 @@ def pgd(
         flat &= is_flat(gradient)
         step = step_size * np.sign(gradient)
         x = project(x - step if targeted else x + step, images, eps, bounds)
-    warn_of_images_without_gradient(flat, loss)
+    if flat.any():
+        warnings.warn(f"the gradient was 0 at all steps for {flat.sum()} images", stacklevel=2)
     return x
