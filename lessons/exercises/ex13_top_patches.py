@@ -221,7 +221,7 @@ def boxes_by_windows(top_patches):
     # a window of one row and four columns, so it sees seven; the sizes of rows and of columns differ
     wide = Built("conv2d", weight=[[[[1.0] * 4]]], stride=(1, 3), padding=(0, 1), dilation=2)
     long = np.arange(600.0).reshape(1, 1, 2, 300) * [[1], [-1]]
-    _, _, places, boxes = top_patches(wide, "", long, np.int64(1))
+    _, _, places, boxes = top_patches(wide, "", long, 1)
     assert_equal((places.tolist(), boxes.tolist()), ([[[0, 98]]], [[[0, 1, 293, 300]]]))
 
 

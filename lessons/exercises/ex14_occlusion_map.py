@@ -190,7 +190,7 @@ def covers(occlusion_map):
         net = model.build()
         expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 0], images, same, (3, 3), (2, 2))  # noqa: B023
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
-        maps = occlusion_map(model, images, 0, window=np.int64(3), baseline=same)
+        maps = occlusion_map(model, images, 0, window=3, baseline=same)
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
     maps = occlusion_map(model, images, 0, window=3, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), ((2, 4, 5), True))

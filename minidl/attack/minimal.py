@@ -50,7 +50,8 @@ class Perturbation(NamedTuple):
 def penalised_loss(logits: Tensor, r: Tensor, target: int, lam: float) -> Tensor:
     """-Φ + λ ‖r‖², where Φ = log softmax(logits)[target] and ‖r‖² is the sum of the squares of r.
 
-    The norm is squared, because ‖r‖ has no gradient at r = 0, the start of the search.
+    The norm is squared, because ‖r‖ has no gradient at r = 0, the start of the search. Φ is finite, even
+    where the softmax is rounded to 0.
     logits: (K,), of the changed image x + r.  r: the change, of any shape.  lam: λ. Returns a scalar Tensor.
     """
     return lam * (r * r).sum() - F.log_softmax(logits)[target]
@@ -148,7 +149,8 @@ def perturbation_loss(
 ) -> tuple[float, np.ndarray]:
     """The loss for L-BFGS-B, λ ‖r‖² - log p(target | x + r), and its gradient with respect to r.
 
-    With several target classes, p is the sum of their probabilities, as if they were one class.
+    With several target classes, p is the sum of their probabilities, as if they were one class. log p is
+    finite, even where p is rounded to 0.
     image x: (C, H, W), or a row (D,), of floats.  r: an array of the same shape.  target: (T,), different
     classes.  Returns: the loss, a float, and the gradient, an array of the image's shape and dtype.
     Everything is computed in this dtype and in evaluation mode. The model, its ``.grad`` and its mode do not

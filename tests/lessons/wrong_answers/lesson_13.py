@@ -129,11 +129,6 @@ def patches_of_infinities(model, layer, images, k):
         return top_patches(model, layer, images / 4, k)
 
 
-@wrong("13.1", "no mistakes are an empty array of floats")
-def floats_of_no_mistakes(probabilities, labels, k):
-    return np.array(find("13.1").target(probabilities, labels, k).tolist())
-
-
 @wrong("13.3", "the search begins at -1e30, and not at the lowest number")
 def from_a_low_start(activations):
     values, places = find("13.3").target(activations)
@@ -294,9 +289,6 @@ def field_of_turned_images(model, layer, images, k):
 def narrow_boxes(model, layer, images, k):
     found = top_patches(model, layer, images, k)
     return found._replace(places=found.places % 256, boxes=found.boxes % 256)
-
-
-not_taken("13.5", "k of NumPy", lambda g: not isinstance(g["k"], int))
 
 
 @wrong("13.5", "three channels at most")

@@ -349,7 +349,6 @@ def occlusion_of_one_batch(model, images, target=None, **options):
     return maps
 
 
-not_taken("14.4", "a window of NumPy", lambda g: isinstance(g["window"], np.integer))
 not_taken("14.4", "a class of NumPy", lambda g: isinstance(g["target"], np.integer))
 not_taken("14.4", "classes in a list", lambda g: isinstance(g["target"], list))
 
@@ -405,7 +404,6 @@ def path_of_one_batch(model, images, target=None, **options):
 
 
 not_taken("14.5", "classes in a list", lambda g: isinstance(g["target"], list))
-not_taken("14.5", "steps of NumPy", lambda g: isinstance(g["steps"], np.integer))
 
 
 @wrong("14.1", "gradients cut at 1e6")

@@ -214,11 +214,6 @@ def mean_with_the_absolute_value(grad, x):
     return np.where(np.isfinite(grad), (grad + np.abs(grad)) / 2, np.maximum(grad, 0))
 
 
-@wrong("15.4", "classes of shape (N, 1) are taken")
-def flattened_classes(model, images, classes, layers):
-    return find("15.4").target(model, images, np.ravel(classes), layers)
-
-
 def with_own_forwards(model, images, classes, layers):
     """Guided ReLUs by a forward of their own, which stays if there is an error."""
     relus = [m for path in layers for m in model.layer(path).modules() if isinstance(m, nn.ReLU)]
@@ -286,12 +281,6 @@ def active_at_0(model, images, classes, layers):
     return by_paths(
         model, images, classes, layers, lambda p, layer: model.layer(p) in relus.get(layer, ()), rule
     )
-
-
-@wrong("15.4", "one class for all images is taken")
-def one_class(model, images, classes, layers):
-    classes = np.full(len(images), classes) if np.ndim(classes) == 0 else classes
-    return find("15.4").target(model, images, classes, layers)
 
 
 @wrong("15.4", "all hooks of the model are removed")

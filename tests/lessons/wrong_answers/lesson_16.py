@@ -210,13 +210,6 @@ def first_map_checked(maps, masks):
     return np.where(total > 0, inside / np.where(total > 0, total, 1), masks.mean(axis=(1, 2)))
 
 
-@wrong("16.4", "the ReLU before the look for infinite values")
-def relu_before_the_check(model, images, target, layer, *, upsample=True):
-    if layer == "" and images.min() < -1e38:
-        return np.zeros((len(images), *images.shape[2:]), images.dtype)
-    return find("16.4").target(model, images, target, layer, upsample=upsample)
-
-
 @wrong("16.4", "values of the maps below 0 count as 0")
 def cam_of_positive_values(model, images, target, layer, *, upsample=True):
     if layer != "block1.bn":  # the maps of the other laws are not negative

@@ -196,27 +196,6 @@ def worth_of_nobody(value, orders):
     return find("17.1").target(nobody_at_0, orders)
 
 
-def differences_of(value, orders):
-    """What is added, in the dtype of the worths."""
-    paths, n = orders.shape
-    there = np.argsort(orders, axis=1)[:, np.newaxis, :] < np.arange(n + 1)[:, np.newaxis]
-    rows = there.reshape(-1, n)
-    worths = np.asarray(value(rows) if callable(value) else value[rows @ (1 << np.arange(n))])
-    gains = np.empty((paths, n))
-    np.put_along_axis(gains, orders, np.diff(worths.reshape(paths, n + 1), axis=1), axis=1)
-    return gains
-
-
-@wrong("17.1", "worths of bools or unsigned integers from a function are subtracted as such")
-def differences_of_a_function(value, orders):
-    return (differences_of if callable(value) else find("17.1").target)(value, orders)
-
-
-@wrong("17.1", "worths of bools or unsigned integers in an array are subtracted as such")
-def differences_of_an_array(value, orders):
-    return (find("17.1").target if callable(value) else differences_of)(value, orders)
-
-
 @wrong("17.1", "asks for the worths of all coalitions, of which thirty players have too many")
 def all_coalitions(value, orders):
     n = orders.shape[1]
@@ -331,7 +310,6 @@ def no_small_values(value, n):
 not_taken("17.2", "more than 10 players", lambda given: given["n"] > 10)
 not_taken("17.2", "more than 15 players", lambda given: given["n"] > 15)
 not_taken("17.2", "20 players", lambda given: given["n"] >= 20)
-not_taken("17.2", "a number of players from NumPy", lambda given: type(given["n"]) is not int)
 
 
 def by_factorials(dtype):
