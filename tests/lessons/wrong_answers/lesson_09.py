@@ -452,14 +452,3 @@ def bin_of_certainty(probabilities, labels, bins=15):
 @wrong("09.3", "the result is an array without axes")
 def ece_as_array(probabilities, labels, bins=15):
     return np.array(find("09.3").target(probabilities, labels, bins))
-
-
-@wrong("09.4", "a lower bound that is NaN is taken as 0.05")
-def bound_of_nan(logits, labels, bounds=(0.05, 20.0)):
-    low = bounds[0] if bounds[0] == bounds[0] else 0.05
-    return find("09.4").target(logits, labels, (low, bounds[1]))
-
-
-@wrong("09.4", "an infinite upper bound is taken")
-def infinite_bound(logits, labels, bounds=(0.05, 20.0)):
-    return find("09.4").target(logits, labels, (bounds[0], min(bounds[1], 1e6)))
