@@ -256,8 +256,8 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     every label has the largest logit, so a smaller T is always better. If all temperatures are equally good,
     T is 1, with the same warning if 1 is a bound.
 
-    logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high),
-    both finite, with 0 < low <= 1 <= high and low < high. The computation is in float64.
+    logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high)
+    with 0 < low <= 1 <= high and low < high. The computation is in float64.
     ValueError for a single class, logits that are not finite, a label that is not a class, and other bounds.
 
     >>> from minidl import train
