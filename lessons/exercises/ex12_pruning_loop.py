@@ -240,8 +240,8 @@ def first_unit(network, share):
 
 
 def first_filter(network, share):
-    """A criterion that prunes the first filter of a ``lenet``."""
-    return {"conv1": np.arange(len(network.conv1.weight.data)) > 0}
+    """A criterion that prunes the first of a lenet's six filters. A law never sees the network."""
+    return {"conv1": np.arange(6) > 0}
 
 
 @loop.law(

@@ -152,7 +152,7 @@ def of_a_network(occlusion_map):
         (frozen, probability, 2, True),
         (mixed, own_probability, [2, 0], True),
         (frozen, any_class, {0, 1, 2}, False),
-        (mixed, probability_of_either, frozenset({0, 2}), True),
+        (mixed, probability_of_either, {0, 2}, True),
         (frozen, unit, ("block1.relu", 1, 0, 3), False),
         (own, own_logit, 2, False),
     ]

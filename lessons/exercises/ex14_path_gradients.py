@@ -199,10 +199,9 @@ def complete(integrated_gradients):
     assert_close(maps.sum(axis=(1, 2, 3)), slope_along(own_net, images, 0, 3)[:, 2], **NEAR)
     rows, linear = np.array([[1.0, -2.0, 0.5, 3.0], [-4.0, 2.0, 1.0, 0.0]]), layers(4)
     z, start = (np.exp(linear.build()(Tensor(x)).data) for x in (rows, 0 * rows))
-    for both in ({0, 2}, frozenset({0, 2})):  # as one class: log(e^z0 + e^z2)
-        maps = integrated_gradients(linear, rows, both, steps=8)
-        change = np.log(z[:, [0, 2]].sum(axis=1)) - np.log(start[:, [0, 2]].sum(axis=1))
-        assert_close(maps.sum(axis=1), change, **NEAR)
+    maps = integrated_gradients(linear, rows, {0, 2}, steps=8)  # as one class: log(e^z0 + e^z2)
+    change = np.log(z[:, [0, 2]].sum(axis=1)) - np.log(start[:, [0, 2]].sum(axis=1))
+    assert_close(maps.sum(axis=1), change, **NEAR)
     model = layers(4, 3)
     slope = slope_along(model.build()[:3], rows, 0, 3)
     for j in range(3):

@@ -1,5 +1,7 @@
 """The process that a learner's file runs in: whatever it does, its parent has one readable outcome."""
 
+import importlib
+import inspect
 import os
 import sys
 
@@ -115,6 +117,18 @@ def test_a_right_answer_of_each_kind_passes_under_the_limits(course, number):
     outcome = check_exercise(course, number)
     assert outcome.passed, outcome
     assert outcome.held == outcome.laws and outcome.library_calls == 0 and outcome.printed == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", sorted({exercise.number[:2] for exercise in REAL.exercises()}))
+def test_the_right_answers_to_a_lesson_pass_under_the_limits(course, lesson):
+    text = inspect.getsource(importlib.import_module(f"tests.lessons.right_answers.lesson_{lesson}"))
+    _, _, answers = text.partition("from __future__ import annotations\n")
+    declared = "from tests.lessons.right_answers.declare import right\n"
+    assert declared in answers
+    answers = answers.replace(declared, "def right(number):\n    return lambda answer: answer\n")
+    write_work(course, lesson, answers)
+    assert [f"{o.number}: {o.message}" for o in check_lesson(course, lesson) if not o.passed] == []
 
 
 def test_a_mistake_of_an_op_is_recognised_and_replayed_from_another_process(course, monkeypatch):

@@ -249,13 +249,6 @@ def first_map_finite(model, images, target, layer, *, upsample=True):
         return np.zeros((len(images), *images.shape[2:]), images.dtype)
 
 
-@wrong("16.4", "a frozenset is refused")
-def sets_only(model, images, target, layer, *, upsample=True):
-    if isinstance(target, frozenset):
-        raise ValueError("target")
-    return find("16.4").target(model, images, target, layer, upsample=upsample)
-
-
 @wrong("16.4", "maps above 1e30 are refused as not finite")
 def large_maps_refused(model, images, target, layer, *, upsample=True):
     maps = find("16.4").target(model, images, target, layer, upsample=upsample)
