@@ -40,7 +40,8 @@ def test_the_librarys_source_in_the_learners_file_passes_every_law(exercise, tmp
     monkeypatch.chdir(tmp_path)
     course, lesson = empty_course(tmp_path), exercise.number[:2]
     write_work(course, lesson, reference_text(exercise))
-    (outcome,) = check_here(course, lesson, exercise.number)
+    with a_quarter_of_the_cases(exercise):  # test_check_isolated.py tries right answers in all cases
+        (outcome,) = check_here(course, lesson, exercise.number)
     assert outcome.passed, outcome
     assert outcome.held == outcome.laws == len(exercise.laws)
     assert outcome.calls >= len(exercise.laws)
