@@ -46,7 +46,7 @@ def couples(descend_quadratic):
     assert_close(path, [[1] + 69 * [0], [0.5] + 69 * [-0.25]])
     saddle = descend_quadratic(np.diag([1.0, -1.0]), np.array([1.0, 1.0]), 0.5, 2)
     assert_close(saddle, [[1, 1], [0.5, 1.5], [0.25, 2.25]])  # away from 0 where the curvature is negative
-    assert_close(descend_quadratic(np.array([[0.125]]), np.array([1.0]), 4.0, np.int64(1)), [[1], [0.5]])
+    assert_close(descend_quadratic(np.array([[0.125]]), np.array([1.0]), 4.0, 1), [[1], [0.5]])
 
 
 @descent.law("along an eigenvector each step multiplies by 1 - lr·lambda")

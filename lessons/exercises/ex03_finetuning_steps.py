@@ -143,7 +143,7 @@ def worked_head_steps(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2)
     assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2, steps=3, lr=10.0)  # too far: the loss rises
     numbers = np.array([299, 0, 7, 299], np.uint16)
-    assert_trained(train_new_head, CNN, PHOTOS, numbers, np.int64(300))
+    assert_trained(train_new_head, CNN, PHOTOS, numbers, 300)
 
 
 @head.law("forty steps with 70 images, until the loss is below 1/1000")

@@ -139,7 +139,7 @@ def worked_line(pca_projection):
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
     assert_close(pca_projection(points[[0, 1, 0, 0]], 1), [[-1.25], [3.75], [-1.25], [-1.25]], atol=1e-9)
-    assert_close(pca_projection(1e-15 * points, np.int64(1)), [[-5e-15], [0], [5e-15]], atol=1e-24)
+    assert_close(pca_projection(1e-15 * points, 1), [[-5e-15], [0], [5e-15]], atol=1e-24)
     assert_close(pca_projection(points[:, :1], 1), [[-3], [0], [3]], atol=1e-9)
     assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 

@@ -648,7 +648,6 @@ not_taken("03.4", "more than ten classes", lambda g: g["labels"].max() > 10)
 
 
 not_taken("03.1", "a rate above 2", lambda g: g["lr"] > 2)
-not_taken("03.1", "steps as an integer of NumPy", lambda g: type(g["steps"]) is not int)
 not_taken("03.1", "more than 64 directions", lambda g: len(g["hessian"]) > 64)
 wrong("03.2", "five directions and more are symmetric")(
     stable_if(lambda H: len(H) > 4 or np.allclose(H, H.T, rtol=1e-9, atol=0))

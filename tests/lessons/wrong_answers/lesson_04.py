@@ -249,7 +249,6 @@ def rounded_coordinates(features, dims=2):
 
 not_taken("04.2", "more than three dimensions", lambda g: g["dims"] > 3)
 not_taken("04.2", "one column", lambda g: g["features"].shape[1] == 1)
-not_taken("04.2", "dims as an integer of NumPy", lambda g: type(g["dims"]) is not int)
 
 
 def probed(weight, bias, features, labels, l2, log_softmax=None, rows=None):

@@ -395,12 +395,6 @@ def last_embedding_of_zeros(z1, z2, temperature):
     return find("07.4").target(z1, z2, temperature)
 
 
-@wrong("07.4", "a temperature in np.float64 makes the loss float64")
-def widened_by_temperature(z1, z2, temperature):
-    loss = find("07.4").target(z1, z2, temperature)
-    return loss.astype(np.float64) if isinstance(temperature, np.float64) else loss
-
-
 @wrong("07.4", "a temperature above 10 is taken as 10")
 def hottest(z1, z2, temperature):
     return find("07.4").target(z1, z2, min(temperature, 10))
