@@ -184,6 +184,7 @@ def refuses_what_is_no_distribution(entropy):
         assert_refuses(f"{p}", entropy, np.array(p))
     for row in ([0.6, 0.6, -0.2], [0.3, 0.3, 0.3]):
         assert_refuses(f"{row} below [1, 0, 0]", entropy, np.array([[1.0, 0.0, 0.0], row]))
+    assert_refuses("a sum of 0.99", entropy, np.full(3, 0.33))
     assert_refuses("[1.0001, -0.0001]", entropy, np.array([1.0001, -0.0001]))
     assert_refuses("rows of sums 0.9 and 1.1", entropy, np.array([[0.4, 0.5], [0.6, 0.5]]))
     assert_refuses("sums of 0.9 along the axis", entropy, np.full((2, 3, 2), [[[0.3, 0.7]]]), axis=1)

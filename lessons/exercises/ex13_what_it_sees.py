@@ -102,7 +102,8 @@ def nearly_equal(confident_mistakes):
     found = confident_mistakes(rows, np.array([0, 0, 1, 1]), 4)
     assert_equal(found, np.array([0, 3, 2]))
     none = confident_mistakes(rows, np.array([1, 0, 0, 0]), 4)
-    assert found.dtype.kind == "i", f"numbers of rows are integers, not {found.dtype}"
+    for numbers in (found, none):
+        assert numbers.dtype.kind == "i", f"numbers of rows are integers, not {numbers.dtype}"
     assert_equal(len(none), 0)
     barely = np.nextafter(0.3, 1)  # the next float above 0.3
     rows = np.array([[0.3, 0.25, 0.25, 0.2], [barely, 0.25, 0.25, 0.2]])

@@ -101,7 +101,8 @@ def fgsm_step(
     """A step of FGSM: clip(x + ε sign(g)), or with ``targeted`` clip(x - ε sign(g)), so that the loss falls.
 
     clip: to ``bounds``, (low, high).  A pixel with gradient 0 does not change, because sign(0) = 0.
-    images x, which lie in the bounds, gradient g and the result have one shape and dtype.
+    images x, which lie in the bounds, gradient g and the result have one shape and dtype. ε and the bounds
+    are Python numbers.
     """
     direction = -np.sign(gradient) if targeted else np.sign(gradient)
     (low, high), eps = map(float, bounds), float(eps)  # a NumPy number would turn float32 into float64

@@ -26,7 +26,8 @@ class EmptyLayerError(ValueError):
 def filter_mask(scores: Any, amount: float | int | None = None, s: float | None = None) -> np.ndarray:
     """The filters to keep, by their scores (O,). The mask is True for a filter that is kept.
 
-        amount:  the round(amount · O) lowest scores are pruned, on a tie the first. An int is their number.
+        amount:  the round(amount · O) lowest scores are pruned, on a tie the first. A Python int is
+                 their number.
         s:       a filter is kept if score > mean + s · std,   std with ddof = 0
 
     Exactly one of the two is given. Scores may be below 0, and are compared as float64. The amount counts all
@@ -76,8 +77,9 @@ def joint_magnitude_masks(weights: Mapping[str, Any], amount: float | int) -> Ma
     """One mask for each array. The smallest |w| of all arrays together are pruned, on a tie the first.
 
     The weights of an array are in the order of ``ravel``, row by row.
-    amount: a float is the share of all weights of all arrays, an int is the number of weights. |w| are
-    compared as float64. Returns a dict with the same names, of bools in the arrays' shapes; False is pruned.
+    amount: a float is the share of all weights of all arrays, a Python int is the number of weights. |w|
+    are compared as float64. Returns a dict with the same names, of bools in the arrays' shapes; False is
+    pruned.
     Raises EmptyLayerError, a ValueError, if an array would lose all its weights; ValueError for no arrays.
 
     >>> joint_magnitude_masks({"a": np.array([2, -5]), "b": np.array([1, 3])}, amount=0.5)

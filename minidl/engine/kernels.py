@@ -67,7 +67,8 @@ def im2col(image, kernel_size, stride, dilation, columns):
     """Copy each patch of an ``image`` (C, H, W), already padded, into a column of ``columns``, in place.
 
     columns: (C kh kw, OH OW), contiguous; ``image`` need not be. Each column holds one patch in the order
-    (C, kh, kw). The columns are in the order of the positions, row by row. Old values are overwritten.
+    (C, kh, kw). The columns are in the order of the positions, row by row. Old values are overwritten, and
+    nothing is returned.
     kernel_size (kh, kw), stride and dilation are pairs (height, width).
     """
     channels, height, width = image.shape

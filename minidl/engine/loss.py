@@ -32,8 +32,8 @@ def one_hot(labels: np.ndarray, num_classes: int, dtype: type | np.dtype = np.fl
 def smooth_labels(target: np.ndarray, label_smoothing: float) -> np.ndarray:
     """(1 - eps) target + eps / K: a part eps of each row is divided equally among all K classes.
 
-    target: rows (..., K), each with the sum 1.  eps: ``label_smoothing``. Floating rows keep their dtype; for
-    whole numbers the result is float64. ValueError for an eps outside of 0 ... 1.
+    target: rows (..., K), each with the sum 1.  eps: ``label_smoothing``, a Python number. Floating rows
+    keep their dtype; for whole numbers the result is float64. ValueError for an eps outside of 0 ... 1.
 
     >>> from minidl.engine.loss import smooth_labels
     >>> print(smooth_labels(np.array([[0.0, 1.0, 0.0, 0.0]]), 0.2).round(2))
@@ -48,8 +48,8 @@ def cross_entropy_gradient(p: np.ndarray, target: np.ndarray, temperature: float
 
         dL/dz = (p sum_c t_c - t) / T,    which is p - t for probabilities t and T = 1
 
-    p, target t: (N, K) of the same dtype, not negative. The gradient has this dtype too. With class weights
-    the sum of a row of ``target`` can differ from 1.
+    p, target t: (N, K) of the same dtype, not negative.  T: a Python number. The gradient has the dtype of p.
+    With class weights the sum of a row of ``target`` can differ from 1.
 
     >>> from minidl.engine.loss import cross_entropy_gradient
     >>> print(cross_entropy_gradient(np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]]), temperature=2.0))

@@ -89,7 +89,8 @@ def confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, k: int) ->
     probabilities: (N, K), one row for each image. The class with the largest probability is the answer, the
     first class on a tie. This probability is the confidence. A row is wrong if the answer is not the label.
     labels: (N,), class numbers below K.
-    k: 0 or more. If fewer than k rows are wrong, all of them are returned.
+    k: 0 or more. If fewer than k rows are wrong, all of them are returned. The indices are integers, also
+    if there are none: an array of floats is no index.
 
     >>> confident_mistakes(np.array([[0.6, 0.4], [0.2, 0.8], [0.9, 0.1]]), np.array([1, 1, 1]), k=2)
     array([2, 0])

@@ -216,8 +216,8 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     """The worth that each player adds to the players before, for each of P orders: (P, n) float64.
 
     The k-th player adds v(first k players) - v(first k - 1 players).
-    value: an array (2**n,) of worths, v(S) at index c, where bit i of c (of value 2**i) is 1 if player i is
-    in S; or a function that gets rows of bools (m, n), True for the players in S, and returns m worths. It
+    value: floats (2**n,), the worths, v(S) at index c, where bit i of c (of value 2**i) is 1 if player i is
+    in S; or a function that gets rows of bools (m, n), True for the players in S, and returns m floats. It
     may be called once for the coalitions of all orders.  orders: (P, n), in each row the players 0 ... n-1.
     Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """

@@ -15,7 +15,7 @@ from tests.lessons.right_answers.declare import right
 @right("13.1")
 def confident_mistakes(probabilities, labels, k):
     wrong = [i for i in range(len(labels)) if probabilities[i].argmax() != labels[i]]
-    return np.array(sorted(wrong, key=lambda i: -probabilities[i].max())[:k])
+    return np.array(sorted(wrong, key=lambda i: -probabilities[i].max())[:k], dtype=int)
 
 
 @right("13.2")

@@ -452,3 +452,11 @@ def bin_of_certainty(probabilities, labels, bins=15):
 @wrong("09.3", "the result is an array without axes")
 def ece_as_array(probabilities, labels, bins=15):
     return np.array(find("09.3").target(probabilities, labels, bins))
+
+
+@wrong("09.2", "a sum of 0.99 is taken")
+def sums_of_nearly_one(probabilities, axis=-1):
+    p = np.asarray(probabilities, float)
+    if not (p >= 0).all() or not np.allclose(p.sum(axis), 1, atol=1e-2):
+        raise ValueError("not probabilities")
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis) + 0.0
