@@ -155,9 +155,8 @@ def roc_auc(scores: Any, positive: Any) -> float:
 def entropy(probabilities: Any, axis: int = -1) -> np.ndarray:
     """H = -sum p log p over the axis, with the natural logarithm and 0 log 0 = 0.
 
-    It is 0 for a one-hot p, and log K for a uniform p of K classes.
-    probabilities: >= 0, with sum 1 over the axis, up to rounding in float32. ValueError otherwise, also
-    for NaN. The entropies are float64.
+    It is 0 for a one-hot p, and log K for a uniform p of K classes. The entropies are float64.
+    probabilities: >= 0, with sum 1 up to rounding in float32; otherwise, and for NaN, ValueError.
 
     >>> from minidl import train
     >>> print(train.metrics.entropy([[1, 0], [0.5, 0.5]]).round(3))  # log 2 = 0.693
