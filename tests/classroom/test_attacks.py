@@ -20,6 +20,7 @@ from minidl.classroom.on_terminal import outcome_text
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
 
 
+@pytest.mark.slow  # each of them has a process of its own
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_an_attack_earns_nothing_and_is_named(course, attack):
     write_work(course, "09", attack.source)
