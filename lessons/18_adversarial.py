@@ -13,8 +13,9 @@ import numpy as np
 from lessons import PICTURES, study
 from minidl import Tensor, grad
 from minidl.attack import deepfool, fgsm, minimal_perturbation, pgd, random_signs
+from minidl.attack.boundary import boundary_step
 from minidl.attack.gradient_sign import project
-from minidl.attack.minimal import boundary_step, penalised_loss
+from minidl.attack.minimal import penalised_loss
 from minidl.classroom.claims import claim
 from minidl.data import load_picture
 from minidl.engine.reduce import stable_softmax
@@ -277,10 +278,9 @@ assert np.allclose(r, boundary_step(logits, gradients, answer=0), atol=1e-6)
 lengths = np.array([0, 0.5, 1, 1.5, 2])
 reached = [predict(network, np.clip(image.data + t * r, 0, 1))[0] for t in lengths]
 bent = np.array([z_t[k] - z_t[a] for z_t in reached])
-curves = {"straight line": (1 - lengths) * f.item(), "network": bent}
 figure = curves_with_bands(
     lengths,
-    curves,
+    {"straight line": (1 - lengths) * f.item(), "network": bent},
     xlabel="length of the step (1: the whole of r)",
     ylabel="f, logits of consommé minus espresso",
     title="One step along r: the line reaches 0, the network does not",

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minidl.attack.boundary import boundary_step
 from minidl.attack.gradient_sign import fgsm_step
-from minidl.attack.minimal import boundary_step, penalised_loss
+from minidl.attack.minimal import penalised_loss
 from minidl.classroom.compare import assert_close, assert_dtype, assert_gradients
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters

@@ -1,7 +1,8 @@
 """Attacks: inputs that fool a network, and training against them."""
 
+from minidl.attack.boundary import deepfool
 from minidl.attack.gradient_sign import Robustness, fgsm, pgd, random_signs, robust_accuracy
-from minidl.attack.minimal import Perturbation, deepfool, minimal_perturbation
+from minidl.attack.minimal import Perturbation, minimal_perturbation
 from minidl.attack.train import adversarial_training, noise_training
 
 __all__ = [

@@ -7,6 +7,7 @@ import minidl.nn as nn
 from minidl import Tensor
 from minidl.nn import Sequential
 from minidl.nn import functional as F
+from minidl.train import predict
 
 FREE = (-np.inf, np.inf)  # no box
 seeds = st.integers(0, 2**32 - 1)
@@ -43,3 +44,12 @@ def batch_of(seed, n=3, dtype=np.float32):
 def loss_of(model, images, labels):
     """The cross-entropy of each image by itself, in float64."""
     return F.cross_entropy(model.eval()(Tensor(np.float64(images))), labels, reduction="none").data
+
+
+def binary_case(seed):
+    """An affine model of two classes, a row, the class that it is not, w = w_other - w_answer, its margin."""
+    model, x = drawn_affine(seed, 2), np.random.default_rng([seed, 2]).normal(size=6)
+    z = predict(model, x[np.newaxis])[0]
+    other = int(z.argmin())
+    w = model.head.weight.data[other] - model.head.weight.data[1 - other]
+    return model, x, other, w.astype(np.float64), float(z.max() - z.min())
