@@ -92,7 +92,8 @@ class FirstCases:
                 with suppress(UnsatisfiedAssumption):
                     self.hypothesis.inner_test(**{self.first: implementation}, **copy.deepcopy(case))
         except Exception:
-            self.function(implementation)
+            self.function(implementation)  # it shrinks the case, and its error is the one that is shown
+            raise
 
 
 @functools.cache
