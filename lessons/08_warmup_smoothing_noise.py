@@ -29,7 +29,7 @@ from minidl.engine.reduce import stable_log_softmax, stable_softmax
 from minidl.figures import curves_with_bands, save
 from minidl.nn.models import imagenet_names, imagenet_network, mlp
 from minidl.train import Adam, accuracy, fit, predict
-from minidl.train.metrics import mean_loss
+from minidl.train.calibration import mean_loss
 from minidl.train.schedules import constant, cosine, with_warmup
 
 # %%

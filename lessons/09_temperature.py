@@ -24,7 +24,7 @@ from minidl.train import (
     predict,
     reliability,
 )
-from minidl.train.metrics import entropy, mean_loss
+from minidl.train.calibration import entropy, mean_loss
 from minidl.train.schedules import constant, cosine, exponential, linear
 from minidl.transfer import photograph_features
 

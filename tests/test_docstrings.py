@@ -10,14 +10,22 @@ from surface import PACKAGES, defined
 
 import minidl
 
-MODULES = ("nn.functional", "nn.init", "nn.models", "train.metrics", "train.schedules", "train.intervals")
+MODULES = (
+    "nn.functional",
+    "nn.init",
+    "nn.models",
+    "train.calibration",
+    "train.metrics",
+    "train.schedules",
+    "train.intervals",
+)
 NO_EXAMPLE = {
     "attack.Perturbation": "a record that minimal_perturbation returns",
     "attack.Robustness": "a record that robust_accuracy returns",
     "compress.PruneResult": "a record that iterative_prune returns",
     "explain.Explanation": "a record that Explainer.explain returns",
     "train.Evaluation": "a record that evaluate returns",
-    "train.metrics.Reliability": "a record that reliability returns",
+    "train.calibration.Reliability": "a record that reliability returns",
     **dict.fromkeys(
         ("nn.functional.dropped", "nn.functional.padding_of", "nn.functional.without_none"),
         "a part that layers and functions of nn share",
@@ -25,8 +33,8 @@ NO_EXAMPLE = {
     **dict.fromkeys(("nn.init.chosen_fan", "nn.init.leaf"), "a part that the functions of init share"),
     **dict.fromkeys(
         (
-            *("train.metrics.as_probabilities", "train.metrics.bin_numbers", "train.metrics.classes_of"),
-            *("train.metrics.has_accuracy", "train.metrics.predicted_and_actual"),
+            *("train.calibration.as_probabilities", "train.calibration.bin_numbers"),
+            *("train.metrics.classes_of", "train.metrics.has_accuracy", "train.metrics.predicted_and_actual"),
         ),
         "a part that metrics share",
     ),

@@ -10,7 +10,7 @@ from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, a
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, logits, temperatures
 from minidl.engine import reduce
-from minidl.train import metrics
+from minidl.train import calibration
 
 # ---- 09.1 stable_softmax
 
@@ -119,7 +119,7 @@ def overflows(z, axis=-1, temperature=1.0):
 
 entropy = Exercise(
     "09.2",
-    metrics.entropy,
+    calibration.entropy,
     title="how undecided an answer is",
     points=1,
     level=1,
@@ -211,9 +211,9 @@ def nan_at_zero(p, axis=-1):
 
 @entropy.mistake("the sign is missing", breaks="the entropy is between 0 and log K")
 def signless(p, axis=-1):
-    return -metrics.entropy(p, axis)
+    return -calibration.entropy(p, axis)
 
 
 @entropy.mistake("bits instead of nats", breaks=entropy.laws[0].text)
 def in_bits(p, axis=-1):
-    return metrics.entropy(p, axis) / np.log(2)
+    return calibration.entropy(p, axis) / np.log(2)

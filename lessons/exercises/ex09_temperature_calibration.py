@@ -12,13 +12,13 @@ from minidl.classroom.compare import assert_close, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.engine import reduce
-from minidl.train import metrics
+from minidl.train import calibration
 
 # ---- 09.3 expected_calibration_error
 
 ece = Exercise(
     "09.3",
-    metrics.expected_calibration_error,
+    calibration.expected_calibration_error,
     title="the expected calibration error",
     helpers=(
         "bin_numbers",
@@ -135,21 +135,21 @@ def ece_refuses(ece):
 
 @ece.mistake("every bin has the same weight, even if it has few answers", breaks=ece.laws[0].text)
 def unweighted(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
-    which = metrics.bin_numbers(confidence, bins)
+    confidence, right = calibration.confidences(probabilities, labels)
+    which = calibration.bin_numbers(confidence, bins)
     seen = [which == b for b in np.unique(which)]
     return float(np.mean([abs(right[s].mean() - confidence[s].mean()) for s in seen]))
 
 
 @ece.mistake("no absolute value, so that bins cancel each other", breaks=ece.laws[0].text)
 def cancels(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
+    confidence, right = calibration.confidences(probabilities, labels)
     return float(confidence.mean() - right.mean())
 
 
 @ece.mistake("the last bin leaves out confidence 1", breaks="certain answers that are all wrong give 1")
 def without_one(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
+    confidence, right = calibration.confidences(probabilities, labels)
     which = np.floor(confidence * bins).astype(int)
     error = 0.0
     for b in range(bins):
@@ -161,8 +161,8 @@ def without_one(probabilities, labels, bins=15):
 
 @ece.mistake("the middle of the bin instead of the mean confidence in it", breaks=ece.laws[1].text)
 def bin_middle(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
-    which = metrics.bin_numbers(confidence, bins)
+    confidence, right = calibration.confidences(probabilities, labels)
+    which = calibration.bin_numbers(confidence, bins)
     return float(
         sum((which == b).mean() * abs(right[which == b].mean() - (b + 0.5) / bins) for b in np.unique(which))
     )
@@ -172,7 +172,7 @@ def bin_middle(probabilities, labels, bins=15):
 
 fit = Exercise(
     "09.4",
-    metrics.fit_temperature,
+    calibration.fit_temperature,
     title="a temperature fitted to labels",
     points=4,
     level=3,
@@ -284,7 +284,7 @@ def is_the_best(fit, z, answer, other):
     labels = np.array([answer // 3**i % 3 for i in range(4)])
     T = float(quietly(fit, z, labels))
     assert 0.05 <= T <= 20, f"T = {T} is out of bounds"
-    mine, there = (metrics.mean_loss(z, labels, temperature) for temperature in (T, other))
+    mine, there = (calibration.mean_loss(z, labels, temperature) for temperature in (T, other))
     assert mine <= there + 1e-6, f"loss {mine:.6f} at T = {T:.4g}, {there:.6f} at {other}"
 
 
@@ -312,7 +312,7 @@ def warns_at_the_bound(fit):
 
 @fit.mistake("1/T instead of T", breaks=fit.laws[0].text)
 def inverse(logits, labels, bounds=(0.05, 20.0)):
-    return 1 / metrics.fit_temperature(logits, labels, bounds)
+    return 1 / calibration.fit_temperature(logits, labels, bounds)
 
 
 @fit.mistake(
@@ -320,16 +320,16 @@ def inverse(logits, labels, bounds=(0.05, 20.0)):
     breaks="the loss is not larger than at T = 1 or at any other T within the bounds",
 )
 def only_above_one(logits, labels, bounds=(0.05, 20.0)):
-    return metrics.fit_temperature(logits, labels, (1.0, bounds[1]))
+    return calibration.fit_temperature(logits, labels, (1.0, bounds[1]))
 
 
 @fit.mistake("the loss of the network's own answers instead of the labels", breaks=fit.laws[0].text)
 def by_own_answers(logits, labels, bounds=(0.05, 20.0)):
-    metrics.mean_loss(logits, labels, 1.0)  # refuses bad input
-    return quietly(metrics.fit_temperature, logits, np.asarray(logits).argmax(axis=1), bounds=bounds)
+    calibration.mean_loss(logits, labels, 1.0)  # refuses bad input
+    return quietly(calibration.fit_temperature, logits, np.asarray(logits).argmax(axis=1), bounds=bounds)
 
 
 @fit.mistake("searches only a coarse grid of temperatures", breaks=fit.laws[1].text)
 def coarse(logits, labels, bounds=(0.05, 20.0)):
     grid = (0.05, 0.5, 1.0, 2.0, 5.0, 20.0)
-    return min(grid, key=lambda T: metrics.mean_loss(logits, labels, T))
+    return min(grid, key=lambda T: calibration.mean_loss(logits, labels, T))

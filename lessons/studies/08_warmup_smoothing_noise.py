@@ -32,8 +32,8 @@ from minidl.data import batches, gaussian_noise, load_digits
 from minidl.engine.reduce import stable_softmax
 from minidl.nn.models import mlp
 from minidl.train import Adam, accuracy, expected_calibration_error, fit, predict
+from minidl.train.calibration import mean_loss
 from minidl.train.intervals import t_interval
-from minidl.train.metrics import mean_loss
 from minidl.train.schedules import constant, cosine, with_warmup
 
 SEEDS = 8

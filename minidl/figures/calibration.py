@@ -23,7 +23,7 @@ from minidl.figures.style import (
     text_list,
     text_width,
 )
-from minidl.train.metrics import Reliability
+from minidl.train.calibration import Reliability
 
 MAX_PANELS = 6
 

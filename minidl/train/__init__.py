@@ -3,18 +3,16 @@
 from types import ModuleType
 
 from minidl.engine.instead import TRAIN, submodule
-from minidl.train import checkpoint, intervals, metrics, schedules
+from minidl.train import calibration, checkpoint, intervals, metrics, schedules
 from minidl.train.adam import Adam, AdamW
+from minidl.train.calibration import expected_calibration_error, fit_temperature, reliability
 from minidl.train.evaluation import Evaluation, History, evaluate
 from minidl.train.loop import fit, supervised
 from minidl.train.metrics import (
     accuracy,
     confusion_matrix,
-    expected_calibration_error,
-    fit_temperature,
     per_class_accuracy,
     predict,
-    reliability,
     roc_auc,
 )
 from minidl.train.optim import SGD, Optimizer, clip_grad_norm
@@ -30,6 +28,7 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "accuracy",
+    "calibration",
     "checkpoint",
     "clip_grad_norm",
     "confusion_matrix",

@@ -41,7 +41,7 @@ LINK = (
     "from minidl.classroom.answering import Link\n"
     "link = next(x for x in gc.get_objects() if isinstance(x, Link))\n"
 )
-REFERENCE = "import minidl.train.metrics as m\n"
+REFERENCE = "import minidl.train.calibration as m\n"
 AS_ROOT = hasattr(os, "getuid") and os.getuid() == 0
 ALL_OTHERS = "import signal\n" + in_call("os.kill(-1, signal.SIGKILL)" if AS_ROOT else "os._exit(1)")
 
@@ -273,7 +273,7 @@ ATTACKS += [
     Attack("the library's", REFERENCE + BODY + "    return m.entropy(probabilities, axis)\n", LIBRARY),
     Attack(
         "the library's, imported",
-        "from minidl.train.metrics import entropy\n",
+        "from minidl.train.calibration import entropy\n",
         ("this is the library's own",),
     ),
     Attack(

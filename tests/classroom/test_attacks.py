@@ -114,7 +114,7 @@ def test_asserts_of_laws_hold_also_where_python_is_told_to_leave_them_out(course
 
 
 BARE = (
-    "from minidl.classroom.exercise import Exercise\nfrom minidl.train.metrics import entropy\n"
+    "from minidl.classroom.exercise import Exercise\nfrom minidl.train.calibration import entropy\n"
     "task = Exercise('09.1', entropy, points=1, hints=('a',))\n"
     "@task.law('is one')\ndef one(entropy):\n    assert entropy(1.0) == 1\n"
     "def all_exercises(lesson=''):\n    return [task]\n"
@@ -139,7 +139,7 @@ def test_hypothesis_leaves_no_folder_in_that_of_the_learner(course):
 
 def test_the_librarys_text_read_from_disk_is_not_stopped_and_the_teacher_is_told(course):
     text = (
-        "import minidl.train.metrics as m\n_names = dict(vars(m))\n"
+        "import minidl.train.calibration as m\n_names = dict(vars(m))\n"
         "exec(compile(open(m.__file__).read(), 'x', 'exec'), _names)\nentropy = _names['entropy']\n"
     )
     write_work(course, "09", text)

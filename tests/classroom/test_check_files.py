@@ -64,7 +64,7 @@ def test_without_json_the_usual_text_is_printed(tmp_path, capfd):
         ("def entropy(p, axis=-1):\n    while True: pass\n", "timeout", "still running after 2 s"),
         ("import os\ndef entropy(p, axis=-1):\n    os._exit(3)\n", "crashed", "it ended the whole process"),
         ("del entropy\n", "missing", "the file has no entropy"),
-        ("from minidl.train.metrics import entropy\n", "library", "this is the library's own entropy"),
+        ("from minidl.train.calibration import entropy\n", "library", "this is the library's own entropy"),
     ],
 )
 def test_each_end_has_its_word(tmp_path, capfd, text, status, message):

@@ -38,7 +38,7 @@ ANSWER = "def entropy(p, axis=-1):\n    return new.entropy(p, axis)\n"
 @pytest.mark.parametrize(
     "cheat, found",
     [
-        ("import minidl.train.metrics as m\nnew = type(m)('new')\nm.__spec__.loader.exec_module(new)\n",
+        ("import minidl.train.calibration as m\nnew = type(m)('new')\nm.__spec__.loader.exec_module(new)\n",
          ["mentions exec_module", "mentions __spec__"]),
         ("new = type(m)('new')\nexec(m.__loader__.get_source(m.__name__), vars(new))\n",
          ["mentions exec", "mentions vars", "mentions get_source", "mentions __loader__"]),
@@ -51,7 +51,7 @@ ANSWER = "def entropy(p, axis=-1):\n    return new.entropy(p, axis)\n"
         ("import sys\nsys.path.append('/tmp')\nfrom boris import entropy\n",
          ["mentions sys", "mentions boris"]),
         ("from . import boris\n", ["mentions ."]),
-        ("import sys\ndel sys.modules['minidl.train.metrics']\n", ["mentions sys"]),
+        ("import sys\ndel sys.modules['minidl.train.calibration']\n", ["mentions sys"]),
         ("from minidl.data.files import os as o\n", ["mentions os"]),
         ("import minidl.data.files as f\nf.os.listdir('/')\n", ["mentions listdir", "mentions os"]),
         ("import glob\nx = [open(f).read() for f in glob.glob('/*')]\n",

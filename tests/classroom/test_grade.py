@@ -51,7 +51,7 @@ SUBMITTED = {
     "eve.py": "",
     "fay.py": "def f(:\n",
     "=Gül & <b>Co (2).PY": HTML,
-    "hal/09_temperature.py": "from minidl.train.metrics import entropy\n",
+    "hal/09_temperature.py": "from minidl.train.calibration import entropy\n",
     "hal/helper.py": "x = 1\n",
     "ida.zip": WRONG_SUM,
     "kim.py": "# all my own work\n" + KIM + MINE.replace("total", "s").replace("value", "x"),

@@ -21,8 +21,8 @@ from minidl.figures import (
     signed_map,
 )
 from minidl.figures.style import HEAT_MAP, LINE_COLOURS, MAGNITUDE_MAP, SIGNED_MAP, png_bytes, text_width
+from minidl.train.calibration import reliability
 from minidl.train.intervals import Interval
-from minidl.train.metrics import reliability
 
 RANDOM = np.random.default_rng(0).random
 X = Tensor(np.ones((2, 3), np.float32), requires_grad=True, name="x")

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from minidl.engine.reduce import stable_softmax
 from minidl.train import accuracy, expected_calibration_error, fit_temperature, reliability
+from minidl.train.calibration import entropy, mean_loss
 from minidl.train.intervals import wilson_interval
-from minidl.train.metrics import entropy, mean_loss
 
 seeds = st.integers(0, 2**32 - 1)
 bins = st.integers(1, 20)

@@ -15,7 +15,7 @@ from minidl.classroom.strategies import arrays, temperatures
 from minidl.classroom.strategies import labels as label_arrays
 from minidl.nn.models import mlp
 from minidl.train import SGD, Adam, evaluate, fit, predict
-from minidl.train.metrics import entropy
+from minidl.train.calibration import entropy
 from minidl.transfer.distill import distill
 from minidl.transfer.distill_loss import (
     class_means,

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from minidl.engine.reduce import stable_log_softmax
-from minidl.train.metrics import LARGEST, bin_numbers, confidences
+from minidl.train.calibration import LARGEST, bin_numbers, confidences
 from tests.lessons.right_answers.declare import right
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from lessons.exercises import find
-from minidl.train import metrics
+from minidl.train import calibration
 from tests.lessons.wrong_answers.declare import checked, narrowed, not_taken, wrong
 
 
@@ -334,8 +334,8 @@ for text, is_refused in (
 
 @wrong("09.3", "a confidence in the first of several bins does not count")
 def without_the_first_bin(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
-    which = metrics.bin_numbers(confidence, bins)
+    confidence, right = calibration.confidences(probabilities, labels)
+    which = calibration.bin_numbers(confidence, bins)
     seen = [which == b for b in range(int(bins > 1), bins)]
     return float(sum(abs((right[s] * 1.0 - confidence[s]).sum()) for s in seen) / len(right))
 
@@ -347,8 +347,8 @@ def a_hundred_bins(probabilities, labels, bins=15):
 
 @wrong("09.3", "the numbers of the bins in 8 bits")
 def narrow_bins(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
-    which = metrics.bin_numbers(confidence, bins).astype(np.uint8)
+    confidence, right = calibration.confidences(probabilities, labels)
+    which = calibration.bin_numbers(confidence, bins).astype(np.uint8)
     seen = [which == b for b in np.unique(which)]
     return float(sum(abs((right[s] * 1.0 - confidence[s]).sum()) for s in seen) / len(right))
 
@@ -424,8 +424,8 @@ def first_of_three(probabilities, axis=-1):
 
 @wrong("09.3", "right answers counted in 8 bits")
 def narrow_counts(probabilities, labels, bins=15):
-    confidence, right = metrics.confidences(probabilities, labels)
-    which = metrics.bin_numbers(confidence, bins)
+    confidence, right = calibration.confidences(probabilities, labels)
+    which = calibration.bin_numbers(confidence, bins)
     seen = [which == b for b in np.unique(which)]
     hits = [float(right[s].sum(dtype=np.uint8)) for s in seen]
     return float(sum(abs(h - confidence[s].sum()) for h, s in zip(hits, seen, strict=True)) / len(right))
@@ -443,8 +443,8 @@ def sorted_axes(z, axis=-1, temperature=1.0):
 @wrong("09.3", "a confidence of 1 has a bin of its own")
 def bin_of_certainty(probabilities, labels, bins=15):
     find("09.3").target(probabilities, labels, bins)
-    confidence, right = metrics.confidences(probabilities, labels)
-    which = np.where(confidence == 1, bins, metrics.bin_numbers(confidence, bins))
+    confidence, right = calibration.confidences(probabilities, labels)
+    which = np.where(confidence == 1, bins, calibration.bin_numbers(confidence, bins))
     seen = [which == b for b in np.unique(which)]
     return float(sum(s.mean() * abs(right[s].mean() - confidence[s].mean()) for s in seen))
 
