@@ -146,9 +146,10 @@ class Built:
     Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only.
     For training, the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters, such as ("head.weight",).
-    Every model has three more settings: frozen (default False), for all of its BatchNorm layers, masked
-    (default False), which gives each parameter a mask that prunes nothing, and graph (default True). With
-    graph=False the model raises RuntimeError if it runs with a graph.
+    Every model has four more settings: frozen (default False), for all of its BatchNorm layers, masked
+    (default False), which gives each parameter a mask that prunes nothing, zeros, a tuple of paths of
+    parameters whose first row is 0, and graph (default True). With graph=False the model raises RuntimeError
+    if it runs with a graph.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. So a mistake
     in a law raises an error in the law. Without this check, the learner's process would raise the error.
@@ -157,7 +158,8 @@ class Built:
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
         known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
-        more = {"training", "requires_grad", *(["frozen", "graph", "masked"] if builder in MODELS else [])}
+        of_models = ["frozen", "graph", "masked", "zeros"] if builder in MODELS else []
+        more = {"training", "requires_grad", *of_models}
         unknown = sorted(settings.keys() - known - more)
         require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
         self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
@@ -181,11 +183,14 @@ class Built:
         else:
             frozen = check_instance("frozen", settings.pop("frozen", False), bool)
             graph = check_instance("graph", settings.pop("graph", True), bool)
+            zeros = settings.pop("zeros", ())
             model = MODELS[self.builder](**settings, rng=rng)
             for module in model.modules():
                 if isinstance(module, BatchNorm):
                     draw_statistics(module, rng)
                     module.frozen, module.momentum = frozen, 0.25  # not the default
+            for path in zeros:
+                dict(model.named_parameters())[path].data[0] = 0
             if not graph:
                 model.register_forward_hook(refuse_graph)
         for parameter in model.parameters():

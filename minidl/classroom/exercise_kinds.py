@@ -212,12 +212,9 @@ class Direct(Answerer):
         what = what_was_done([row for row in before if row[0] is not answer], hooks)
         require(not what, f"{self.name} {what}", WrongAnswer)
         check_class(answer, self.returns, self.name)
-        is_given = any(answer is model for model in kept)
-        if isinstance(answer, Module):
-            answer = {**contents(answer), "given": is_given}  # given: the answer is an argument
         wanted = f"{self.name} returned a Tensor: its signature says float, which .item() gives"
         require(not isinstance(answer, Tensor) or self.returns != "float", wanted, WrongAnswer)
-        answer = contents_of_models(answer)
+        answer = contents_of_models(answer, kept)
         answer = plain_value(answer, self.name) if self.written else self._plain(answer)
         check_kind(answer, self.returns, self.name)
         return (answer, *map(contents, trained)) if self.written else answer
@@ -231,14 +228,17 @@ def built(x: Any) -> Any:
     return x.build() if isinstance(x, Built) else x
 
 
-def contents_of_models(value: Any) -> Any:
-    """The value with Tensors replaced by arrays, and models replaced by their ``contents``."""
+def contents_of_models(value: Any, kept: list[Module]) -> Any:
+    """The value with Tensors replaced by arrays, and models by their ``contents`` and by "given".
+
+    "given" tells whether the model is one of ``kept``, the arguments.
+    """
     if isinstance(value, list):
-        return [contents_of_models(v) for v in value]
+        return [contents_of_models(v, kept) for v in value]
     if isinstance(value, tuple):  # tuple(): the class of a NamedTuple takes no iterator
-        return tuple(contents_of_models(v) for v in value)
+        return tuple(contents_of_models(v, kept) for v in value)
     if isinstance(value, Module):
-        return contents(value)
+        return {**contents(value), "given": any(value is model for model in kept)}
     return np.array(value.data) if isinstance(value, Tensor) else value
 
 

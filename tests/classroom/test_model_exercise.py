@@ -82,6 +82,11 @@ def test_a_law_sees_whether_a_model_came_back_changed_or_a_new_one_and_what_its_
         MODEL, 5, None
     )
     assert found["given"] is False
+    for copied in (False, True):  # also where the model is a part of the answer
+        beside = exercise(new_head).adapt(
+            lambda model, *rest, copied=copied: (1, copy.deepcopy(model) if copied else model)
+        )
+        assert beside(MODEL, 5, None)[1]["given"] is not copied
 
 
 def test_a_single_layer_has_the_numbers_that_it_is_given():
@@ -148,6 +153,12 @@ def test_a_model_may_refuse_to_run_with_a_graph():
     with pytest.raises(RuntimeError, match="with a graph"):
         model(X)
     assert model.requires_grad_(False)(X).shape == (2, 3)  # no parameter needs a graph
+
+
+def test_a_filter_of_a_model_may_be_zero():
+    model = Built(MODEL.builder, MODEL.seed, **MODEL.settings, zeros=("block1.conv.weight",)).build()
+    assert not model.block1.conv.weight.data[0].any() and model.block1.conv.weight.data[1:].all()
+    assert model.block1.bn.weight.data.all()
 
 
 def test_every_batch_norm_of_a_model_may_be_frozen():
