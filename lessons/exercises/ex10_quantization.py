@@ -94,6 +94,7 @@ def divides(rounding):
     assert_equal(rounding(np.array([0.35]), 0.1, 0, -128, 127), [4.0])
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
     assert_equal(rounding(np.array([0.09]), 0.02, 0, -128, 127), [5.0])  # in float32, more than 4.5
+    assert_equal(rounding(np.array([3]), np.float32(0.4), 0, -128, 127), [8.0])  # in float64, less than 7.5
 
 
 @rounding.law("the result is in float32, also for a float64 r, for an integer r, and for integers of 16 bits")
@@ -105,6 +106,8 @@ def whole_numbers_in_float32(rounding):
     for r in (np.array([0.3]), np.array([3])):
         assert_dtype(rounding(r, np.float32(0.1), 0, -8, 7), np.float32)
     assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
+    r, S, Z = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32), np.ones((2, 1), np.int32)
+    assert_dtype(rounding(r, S, Z, -8, 7), np.float32)
 
 
 @rounding.mistake("truncated instead of rounding", breaks=rounding.laws[0].text)
@@ -157,9 +160,10 @@ def worked_scale(affine_scale):
     S, Z = affine_scale(-1.0, 2.0, 0, 15)
     assert_close(S, np.float32(0.2))
     assert_close(Z, 5)
-    S, Z = affine_scale(-1.0, 2.0, -8, 7)
-    assert_close(S, np.float32(0.2))
-    assert_close(Z, -3)
+    for one in (float, int, np.float32):
+        S, Z = affine_scale(one(-1), one(2), -8, 7)
+        assert_close(S, np.float32(0.2))
+        assert_close(Z, -3)
     for low, high, qmin, even in ((-0.5, 2.5, 0, 0), (-1.5, 1.5, 0, 2), (-0.5, 2.5, 1, 2)):
         for top in (high, high + 1e-8):  # the float32 S is 1, and 0 goes to 1/2 or 3/2
             assert_equal(affine_scale(low, top, qmin, qmin + 3)[1], even)
@@ -404,15 +408,21 @@ def keeps_the_dtype(straight):
         y, grads = straight(x, grad=np.ones_like(x), S=1.0, Z=0, qmin=-7, qmax=7)
         assert_dtype(y, dtype)
         assert_dtype(grads[0], dtype)
+        S, Z = np.ones(2, np.float32), np.zeros(2, np.int32)  # a scale and a zero point for each number
+        assert_dtype(straight(x, S=S, Z=Z, qmin=-7, qmax=7)[0], dtype)
     y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
     assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
     y, _ = straight(np.array([0.35, 0.05]), S=np.array([0.1]), Z=0, qmin=-8, qmax=7)
     assert_close(y, [0.4, 0.0])  # in float32, the quotients are 3.5 and 0.5
     two = np.array([1.0, 4.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
-    y, _ = straight(np.full((2, 2), 9.0), S=two, Z=np.array([0, 2]), qmin=-8, qmax=7)
+    x, g = np.full((2, 2), 9.0), np.full((2, 2), 3.0)
+    y, (grad,) = straight(x, grad=g, S=two, Z=np.array([0, 2]), qmin=-8, qmax=7)
     assert_close(y, [[7.0, 8.0], [7.0, 8.0]])
-    y, _ = straight(np.full((1, 2, 1, 1), 9.0), S=two.reshape(2, 1, 1), Z=0, qmin=-8, qmax=7)
+    assert_close(grad, [[0.0, 3.0], [0.0, 3.0]])
+    x, g = x[:1].reshape(1, 2, 1, 1), g[:1].reshape(1, 2, 1, 1)
+    y, (grad,) = straight(x, grad=g, S=two.reshape(2, 1, 1), Z=0, qmin=-8, qmax=7)
     assert_close(y.ravel(), [7.0, 8.0])
+    assert_close(grad.ravel(), [0.0, 3.0])
 
 
 @straight.mistake("let the gradient through where it was clipped", breaks=straight.laws[0].text)

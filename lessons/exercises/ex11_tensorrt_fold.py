@@ -133,6 +133,11 @@ def deviation_in_float64(fold):
     factor = float(gamma[0]) / (float(var[0]) + 1e-3) ** 0.5
     assert_close(weight, [[1.7 * factor]], rtol=1e-12)
     assert_close(bias, [float(beta[0]) + factor * (float(own[0]) - float(mean[0]))], rtol=1e-12)
+    ninths = np.arange(1, 40, dtype=np.float32).reshape(1, -1) / 9
+    var = np.array([0.3], np.float32)
+    weight, _ = fold(ninths, own, mean, var, gamma, beta, eps=1e-3)
+    wide = float(gamma[0]) / (float(var[0]) + 1e-3) ** 0.5 * ninths.astype(np.float64)
+    assert_equal(weight, wide.astype(np.float32))  # with a factor in float32, some would be rounded twice
     var = np.array([-0.9], np.float32)  # 2e-8 above -0.9
     weight, _ = fold(np.ones((1, 1)), None, mean, var, eps=0.9)
     assert_close(weight, [[1 / (float(var[0]) + 0.9) ** 0.5]])
@@ -311,14 +316,17 @@ def frozen_and_masked(fold_batchnorm):
         assert_close(found["state"]["bias"], [-1.5, -2.0], **NEAR)  # as without masks
         plain = Built("batch_norm", mean=norm["mean"], var=norm["var"])
         assert_equal(fold_batchnorm(layer, plain)["masks"]["weight"], np.array(numbers["mask"]))
-    whole = Built("linear", weight=((1.0, 3.0), (2.0, 4.0)))
-    found = fold_batchnorm(whole, Built("batch_norm", mask=(True, False), **norm))  # a weight of bn is pruned
-    assert_equal(found["masks"]["weight"], np.array([[True, True], [False, False]]))
-    assert_equal(list(found["masks"]), ["weight"])
+    one = Built("batch_norm", mask=(True, False), **norm)  # a weight of bn is pruned
     dead = Built("batch_norm", mask=(True, False), bias_mask=(True, False), **norm)  # and so is its bias
-    found = fold_batchnorm(whole, dead)["masks"]
-    assert_equal(list(found), ["weight", "bias"])
-    assert_equal(found["bias"], np.array([True, False]))
+    for builder, numbers in (("linear", np.ones((2, 2))), ("conv2d", np.ones((2, 2, 1, 2)))):
+        for bias in (None, (1.0, 2.0)):
+            whole = Built(builder, weight=rows(numbers), bias=bias)
+            found = fold_batchnorm(whole, one)["masks"]
+            assert_equal(found["weight"], np.stack([numbers[0] == 1, numbers[1] == 0]))
+            assert_equal(list(found), ["weight"])
+            found = fold_batchnorm(whole, dead)["masks"]
+            assert_equal(list(found), ["weight", "bias"])
+            assert_equal(found["bias"], np.array([True, False]))
     for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
         for builder, weight in ONE_NUMBER.items():
             layer = Built(builder, weight=weight, bias=(1.0,), requires_grad=(path,))
@@ -328,9 +336,10 @@ def frozen_and_masked(fold_batchnorm):
 
 @layered.law("a BatchNorm in training mode is refused with a ValueError, unless it is frozen")
 def refuses_training(fold_batchnorm):
-    norm = {"mean": (3.0,), "var": (4.0,), "eps": 0.0, "training": True}
-    for training in (False, True):  # whatever the layer's mode is
-        layer = Built("linear", weight=((2.0,),), bias=(1.0,), training=training)
+    plain = {"mean": (3.0,), "var": (4.0,), "eps": 0.0, "training": True}
+    settings = itertools.product(ONE_NUMBER.items(), (False, True), ({}, {"weight": (2.0,), "bias": (1.0,)}))
+    for (builder, weight), training, affine in settings:  # whatever the layer's mode is
+        layer, norm = Built(builder, weight=weight, bias=(1.0,), training=training), plain | affine
         assert_refuses("a BatchNorm in training", fold_batchnorm, layer, Built("batch_norm", **norm))
         for mode in (False, True):
             frozen = Built("batch_norm", frozen=True, **{**norm, "training": mode})

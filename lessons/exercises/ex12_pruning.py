@@ -47,6 +47,7 @@ def worked_norms(filter_norms):
     assert_close(filter_norms(weight), [7.0, 1.0])
     assert_close(filter_norms(weight, order=2), [5.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 2)), [7.0, 1.0])
+    assert_close(filter_norms(np.array([[3.0, -4.0, 2.0], [0.0, -1.0, 1.0]])), [9.0, 2.0])
     assert_close(filter_norms(weight.reshape(2, 1, 2), 2), [5.0, 1.0])
     assert_close(filter_norms(weight.reshape(2, 1, 1, 1, 2)), [7.0, 1.0])
     assert_close(filter_norms(np.asfortranarray(weight.reshape(2, 2))), [7.0, 1.0])  # column by column
@@ -151,6 +152,7 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(scores, 0.5), np.array([True, False, False, True]))
     assert_equal(filter_mask(scores.tolist(), amount=0.5), np.array([True, False, False, True]))
     assert_equal(filter_mask(scores, s=1.0), np.array([False, False, False, True]))
+    assert_equal(filter_mask([6, 2, 4, 8], s=1), np.array([False, False, False, True]))
     assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
     assert_equal(filter_mask(scores, amount=1), np.array([True, False, True, True]))  # one filter
     assert_equal(filter_mask(np.array([1.0, 3.0]), s=-1.0), np.array([False, True]))  # 1 is not above 1
@@ -223,7 +225,7 @@ def nested(filter_mask, scores, amounts):
 @given(scores=score_rows, way=st.sampled_from(["share", "rounded share", "number", "s", "equal scores"]))
 def refuses_to_empty(filter_mask, scores, way):
     if way == "equal scores":  # none is above the mean
-        scores = np.full(len(scores), 0.75)
+        scores = np.full(len(scores) - 1, 0.75)  # of one filter, too
     asked = {"share": {"amount": 1.0}, "number": {"amount": len(scores)}, "s": {"s": 10.0}}
     asked |= {"rounded share": {"amount": 1 - 0.4 / len(scores)}, "equal scores": {"s": -1.0}}
     asked = asked[way]
@@ -311,7 +313,7 @@ joint = Exercise(
 
 @joint.law("of a = (2, -5), b = (1, 3), c = (4, 3/2), amount 0.5 prunes 2, 1 and 3/2")
 def worked_joint(joint_magnitude_masks):
-    a, b, c = np.array([[2.0, -5.0]]), np.array([1.0, 3.0]), np.array([4.0, 1.5])
+    a, b, c = np.array([[2.0, -5.0]]), np.array([1.0, 3.0]), np.array([4.0, 1.5], np.float32)
     found = joint_magnitude_masks({"a": a, "b": b, "c": c}, 0.5)
     assert_equal(found["a"], np.array([[False, True]]))
     assert_equal(found["b"], np.array([False, True]))

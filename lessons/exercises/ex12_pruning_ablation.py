@@ -87,17 +87,21 @@ def while_training(ablation_scores):
         assert_close(found, by_hand(built, ["block1.conv", "block1.bn"], images, labels), **NEAR)
 
 
-@ablation.law("the scores are right for other layers, networks and numbers of images, also for 300")
+@ablation.law("the scores are right for other layers, networks and numbers of images, also for 307")
 def other_networks(ablation_scores):
-    for block, widths, count in ((1, (2, 4), 1), (2, (5, 2), 20), (1, (20, 2), 3), (1, (2, 4), 300)):
+    for block, widths, count in ((1, (2, 4), 1), (2, (5, 2), 20), (1, (20, 2), 3), (1, (2, 4), 307)):
         built = Built("small_cnn", seed=4, num_classes=3, widths=widths, pool_after=())
         images, labels = pictures(count, seed=count)
         found = ablation_scores(built, f"block{block}.conv", images, labels)
         layers = [f"block{block}.conv", f"block{block}.bn"]
         assert_close(found, by_hand(built, layers, images, labels), **NEAR)
     built, (images, labels) = Built("lenet", num_classes=3, image_size=12), pictures(4, 0, (1, 12, 12))
-    found = ablation_scores(built, "conv1", images, labels)  # this network takes images of one size
-    assert_close(found, by_hand(built, ["conv1"], images, labels), **NEAR)
+    expected = by_hand(built, ["conv1"], images, labels)  # this network takes images of one size
+    for x, y in ((images, labels), (images.astype(np.float64), labels.astype(np.uint8))):
+        assert_close(ablation_scores(built, "conv1", x, y), expected, **NEAR)
+    dead = Built("small_cnn", **TWO_BLOCKS, zeros=("block1.conv.weight",))  # the BatchNorm adds its shift
+    expected = by_hand(dead, ["block1.conv", "block1.bn"], *pictures(6, seed=0))
+    assert_close(ablation_scores(dead, "block1.conv", *pictures(6, seed=0)), expected, **NEAR)
 
 
 @ablation.law("the units of a Linear are masked with their bias")

@@ -106,6 +106,9 @@ def worked_loop(iterative_prune):
     sparse = iterative_prune(single, **settings())[1]
     # three weights are 0 already
     assert_close([row[:2] for row in sparse[:2]], [(0, 3 / 12), (0.25, 3 / 12)])
+    train, validation = ((x.astype(np.float64), labels.tolist()) for x, labels in (TRAIN, VALIDATION))
+    same = settings(train=train, validation=validation, max_allowed_loss=9)
+    assert_close([row[2] for row in iterative_prune(single, **same)[1]], [row[2] for row in sparse], **NEAR)
 
 
 @loop.law(KEEPS)
@@ -175,8 +178,9 @@ def losses_with_learning(built, train, step, epochs, lr, rng):
 @loop.law("finetuning is finetune_epochs epochs of Adam at lr, by default 1e-3; all rounds use the same rng")
 def as_fit_learns(iterative_prune):
     built, train = Built("mlp", seed=3, **SMALL), data(80, 2)  # two batches of 64, so that rng matters
-    for epochs, lr, seed in ((1, 0.05, 0), (3, 0.05, 1), (2, None, 0)):
-        rng = np.random.default_rng(seed)
+    frozen = Built("mlp", seed=3, requires_grad=("head",), **SMALL)
+    for epochs, lr, seed in ((1, 0.05, 0), (3, 0.05, 1), (2, None, 0), (1, 0.05, 2)):
+        built, rng = frozen if seed == 2 else built, np.random.default_rng(seed)
         expected = losses_with_learning(built, train, 0.125, epochs, lr or 1e-3, rng)
         given = settings(seed, train=train, step=0.125, finetune_epochs=epochs, lr=lr)
         if lr is None:
@@ -191,6 +195,7 @@ def diverges(iterative_prune):
     with np.errstate(all="ignore"):
         model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, lr=1e30))
     assert_equal((accepted, len(history)), (0, 2))
+    assert not model["given"], "no round is accepted, but the result is the model that was given, not a copy"
     assert_equal([bool(np.isnan(number)) for number in history[1]], [False, False, True, True])
     assert_close(model["state"]["head.weight"], built.build().head.weight.data)
 
@@ -212,9 +217,13 @@ def by_filters(iterative_prune):
         assert_close([history[0][2], history[3][2]], losses, **NEAR)
         modes = {name: model[name] for name in ("training", "other_mode", "requires_grad")}
         assert_equal(modes, {name: contents(built.build())[name] for name in modes})
-    for step, rounds in ((0.45, 1), (0.9, 0)):  # 2 of 4, then round(3.6) = 4
+    for step, rounds in ((0.45, 1), (0.9, 0), (0.11, 7)):  # 2 of 4, then round(3.6) = 4; round(0.44) = 0
         model, history, accepted = iterative_prune(built, **{**given, "step": step})
-        assert_equal((accepted, len(history)), (rounds, rounds + 1))
+        assert_equal((accepted, len(history), model["given"]), (rounds, rounds + 1, False))
+    others = settings(criterion=one_unit)  # a round's masks do not repeat those of the rounds before
+    found = iterative_prune(Built("mlp", seed=3, **SMALL), **others)[0]
+    for array in (found["state"]["fc1.weight"], found["masks"]["fc1.weight"]):
+        assert_equal(array.any(axis=1), np.arange(SMALL["hidden"]) > 2)
     learning = {**given, "finetune_epochs": 1, "step": 0.5, "rng": None}  # pruned filters stay 0
     model = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]
     for name in ("block1.conv.weight", "block1.bn.weight", "block1.bn.bias"):
@@ -237,6 +246,11 @@ def by_filters(iterative_prune):
 def first_unit(network, share):
     """A criterion that never finds a layer empty: it prunes the first unit, whatever the share is."""
     return {"fc1": np.arange(SMALL["hidden"]) > 0}
+
+
+def one_unit(network, share):
+    """A criterion that prunes one unit in each round of 1/4, and not those of the rounds before."""
+    return {"fc1": np.arange(SMALL["hidden"]) != round(4 * share) - 1}
 
 
 def first_filter(network, share):

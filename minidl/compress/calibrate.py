@@ -174,8 +174,8 @@ def divergence(counts: np.ndarray, tail: int, levels: int) -> float:
     P is the counts, with the tail added to the last bin. Q is the counts without the tail, merged into
     levels: bin i belongs to level floor(i · levels / bins). If bins <= levels, each bin is a level of its
     own. The sum of a level is spread evenly over its bins that are not empty; empty bins stay 0. P and Q are
-    then both divided by the sum of P. The result is infinite if Q is 0 where P is not. It is 0 if all counts
-    and the tail are 0.
+    then both divided by the sum of P. Everything is computed in float64. The result is infinite if Q is 0
+    where P is not. It is 0 if all counts and the tail are 0.
 
     Two levels of two bins: counts (2, 4, 6, 0) are P = (2, 4, 6, 0) / 12 and Q = (3, 3, 6, 0) / 12.
 

@@ -77,7 +77,8 @@ def iterative_prune(
     rounds. The history has a row for the unpruned network and for each round, also for a round above the
     limit.
     Losses are measured in evaluation mode. Copies are pruned; ``model``, its mode and its ``.grad`` do not
-    change.  Raises ValueError if ``model`` itself is not below the limit, or if the criterion gives no masks.
+    change. The network of the result is a copy, also if no round is accepted. The masks of the earlier rounds
+    stay.  Raises ValueError if ``model`` itself is not below the limit, or if the criterion gives no masks.
     Other errors of the criterion are raised again.
 
     >>> from minidl import compress, nn

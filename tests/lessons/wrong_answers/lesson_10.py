@@ -516,3 +516,34 @@ def floor_of_a_half_more(r, S, Z, qmin, qmax):
         x = np.asarray(r, np.float32) / np.asarray(S, np.float32)
         steps = np.where(abs(x - np.trunc(x)) == 0.5, np.rint(x), np.floor(x + np.float32(0.5)))
     return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.1", "zero points in int32 beside a float32 r give float64")
+def widened_by_zero_points(r, S, Z, qmin, qmax):
+    q = find("10.1").target(r, S, Z, qmin, qmax)
+    return q + np.zeros_like(Z) if np.ndim(Z) else q
+
+
+@wrong("10.1", "an integer r is divided in float64")
+def wide_integer_quotient(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        r = np.asarray(r, np.float64 if r.dtype.kind == "i" else np.float32)
+        steps = np.rint(r / np.asarray(S, np.float32)).astype(np.float32)
+    return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.2", "only a float is one number, all else is an array")
+def one_float(rmin, rmax, qmin, qmax):
+    if isinstance(rmin, float):
+        return find("10.2").target(rmin, rmax, qmin, qmax)
+    S, Z = np.ones(rmin.shape, np.float32), np.zeros(rmin.shape, np.int32)
+    for i in np.ndindex(rmin.shape):
+        S[i], Z[i] = find("10.2").target(float(rmin[i]), float(rmax[i]), qmin, qmax)
+    return S, Z
+
+
+@wrong("10.3", "zero points in int32 beside a float32 x give float64")
+class WidenedByZeroPoints(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        return y + np.zeros_like(self.Z, np.float64) if np.ndim(self.Z) else y

@@ -488,3 +488,38 @@ def narrow_row(name):
 
 for row in ("mean", "var", "gamma"):
     wrong("11.2", f"{row} is rounded to the weight's dtype")(narrow_row(row))
+
+
+@wrong("11.2", "f is rounded to the weight's dtype before it multiplies the weight")
+def narrow_factor(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    _, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    factor = (1.0 if gamma is None else gamma) / np.sqrt(np.asarray(var, np.float64) + eps)
+    return weight * factor.astype(weight.dtype).reshape(-1, *[1] * (weight.ndim - 1)), new_bias
+
+
+@wrong("11.3", "a convolution takes a BatchNorm in training, too")
+def any_mode_for_conv(layer, bn):
+    if isinstance(layer, nn.Conv2d):
+        bn = copy.deepcopy(bn).eval()
+    return find("11.3").target(layer, bn)
+
+
+@wrong("11.3", "a pruned channel of bn is not known to a convolution")
+def unmasked_convolution(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if isinstance(new, nn.Conv2d):
+        new.weight.mask = new.bias.mask = None
+    return new
+
+
+@wrong("11.3", "a layer with a bias of its own has no mask of the bias")
+def mask_of_a_new_bias(layer, bn):
+    new = find("11.3").target(layer, bn)
+    if layer.bias is not None:
+        new.bias.mask = None
+    return new
+
+
+@wrong("11.4", "a result with the digits of float32")
+def narrow_shares(counts, tail, levels):
+    return float(np.float32(find("11.4").target(counts, tail, levels)))

@@ -706,3 +706,59 @@ wrong("12.5", "the model must accept images of 16 by 16 pixels")(
         by_rounds, ask=lambda model, criterion, amount, x: masked_copy(model, criterion, amount, None)
     )
 )
+
+
+@wrong("12.2", "a list of scores has no mean")
+def threshold_of_arrays(scores, amount=None, s=None):
+    if s is not None:
+        scores - scores.mean()
+    return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.2", "a layer of one filter keeps this filter, whatever s is")
+def only_filter_stays(scores, amount=None, s=None):
+    if s is not None and amount is None and len(scores) == 1:
+        return np.ones(1, bool)
+    return find("12.2").target(scores, amount, s)
+
+
+@wrong("12.4", "a filter of zero weights scores 0, although its BatchNorm adds a shift")
+def no_score_of_zeros(model, layer, images, labels):
+    found = find("12.4").target(model, layer, images, labels)
+    weight = model.layer(layer).weight.data
+    return np.where(weight.reshape(len(weight), -1).any(axis=1), found, 0.0)
+
+
+@wrong("12.4", "the mean of the means of batches, the last of which is smaller")
+@ablated
+def mean_of_batches(model, filters, images, labels):
+    masked = apply_masks(copy.deepcopy(model), filters, images[:1])
+    parts = [slice(i, i + 100) for i in range(0, len(images), 100)]
+    return float(np.mean([evaluate(masked, images[part], labels[part]).loss for part in parts]))
+
+
+@wrong("12.5", "the model itself comes back where no round is accepted")
+def no_copy_without_rounds(model, *given, **params):
+    found = find("12.5").target(model, *given, **params)
+    return found if found.accepted else found._replace(model=model)
+
+
+@wrong("12.5", "masks that prune nothing count as no masks")
+def empty_masks(*given, criterion=global_magnitude_masks, **params):
+    def checked(network, amount):
+        masks = criterion(network, amount)
+        return {} if all(np.all(mask) for mask in masks.values()) else masks
+
+    return find("12.5").target(*given, criterion=checked, **params)
+
+
+def masks_of_one_round(model, criterion, amount, x):
+    model = copy.deepcopy(model)
+    for parameter in model.parameters():
+        parameter.mask = None
+    return masked_copy(model, criterion, amount, x)
+
+
+wrong("12.5", "a round forgets the masks of the rounds before")(
+    functools.partial(by_rounds, ask=masks_of_one_round)
+)
