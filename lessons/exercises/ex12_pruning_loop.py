@@ -149,7 +149,9 @@ def learns(iterative_prune):
     for name in ("fc1.weight", "head.weight"):
         assert name in model["masks"], f"{name} of the result has no mask, so its zeros would learn again"
         assert_equal(model["masks"][name], state[name] != 0)
-    assert_close(mean_loss(logits_of(state, VALIDATION[0]), VALIDATION[1]), losses[accepted], **NEAR)
+    logits = logits_of(state, VALIDATION[0])
+    assert_close(mean_loss(logits, VALIDATION[1]), losses[accepted], **NEAR)
+    assert_close(history[accepted][3], np.mean(logits.argmax(axis=1) == VALIDATION[1]))
 
 
 def losses_with_learning(built, train, step, epochs, lr, rng):
@@ -185,6 +187,8 @@ def as_fit_learns(iterative_prune):
         given = settings(seed, train=train, step=0.125, finetune_epochs=epochs, lr=lr)
         if lr is None:
             del given["lr"]
+        else:
+            given["criterion"] = masks.global_magnitude_masks  # as the default
         found = [row[2] for row in iterative_prune(built, **given)[1]]
         assert_close(found[1:4], expected, rtol=1e-4, atol=1e-6)
 
@@ -215,8 +219,9 @@ def by_filters(iterative_prune):
         left.load_state_dict(model["state"])
         losses = [mean_loss(network(x).data, labels) for network in (whole, left)]
         assert_close([history[0][2], history[3][2]], losses, **NEAR)
-        modes = {name: model[name] for name in ("training", "other_mode", "requires_grad")}
-        assert_equal(modes, {name: contents(built.build())[name] for name in modes})
+        zeros = [(array == 0).ravel() for name, array in model["state"].items() if name in TWO_WEIGHTS]
+        assert_close(history[3][1], np.concatenate(zeros).mean())
+        same_modes(model, built)
     for step, rounds in ((0.45, 1), (0.9, 0), (0.11, 7)):  # 2 of 4, then round(3.6) = 4; round(0.44) = 0
         model, history, accepted = iterative_prune(built, **{**given, "step": step})
         assert_equal((accepted, len(history), model["given"]), (rounds, rounds + 1, False))
@@ -225,7 +230,9 @@ def by_filters(iterative_prune):
     for array in (found["state"]["fc1.weight"], found["masks"]["fc1.weight"]):
         assert_equal(array.any(axis=1), np.arange(SMALL["hidden"]) > 2)
     learning = {**given, "finetune_epochs": 1, "step": 0.5, "rng": None}  # pruned filters stay 0
-    model = iterative_prune(Built("small_cnn", **settings_of_cnn), **learning)[0]
+    built = Built("small_cnn", **settings_of_cnn, training=("block1",))
+    model = iterative_prune(built, **learning)[0]
+    same_modes(model, built)
     for name in ("block1.conv.weight", "block1.bn.weight", "block1.bn.bias"):
         left = model["state"][name].reshape(4, -1).any(axis=1)
         assert_equal(int(left.sum()), 2)
@@ -241,6 +248,16 @@ def by_filters(iterative_prune):
         unending = settings(step=step, criterion=first_unit)
         history = iterative_prune(Built("mlp", seed=3, **SMALL), **unending)[1]
         assert_close([row[0] for row in history], [k * step for k in range(rounds + 1)])
+
+
+TWO_WEIGHTS = "block1.conv.weight", "head.weight"  # of a small_cnn with one block
+
+
+def same_modes(model, built):
+    """Check that each part of the result is in the mode of the given model, and learns if that does."""
+    given = contents(built.build())
+    for name in ("training", "other_mode", "requires_grad"):
+        assert_equal(model[name], given[name])
 
 
 def first_unit(network, share):

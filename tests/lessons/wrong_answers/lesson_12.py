@@ -762,3 +762,26 @@ def masks_of_one_round(model, criterion, amount, x):
 wrong("12.5", "a round forgets the masks of the rounds before")(
     functools.partial(by_rounds, ask=masks_of_one_round)
 )
+
+
+@wrong("12.5", "the accuracy of the whole network where the network has learned")
+def accuracy_of_the_whole(*given, **params):
+    found = find("12.5").target(*given, **params)
+    still = find("12.5").target(*given, **{**params, "finetune_epochs": 0, "step": 0.9}).history[0]
+    rows = [row if np.isnan(row.loss) else row._replace(accuracy=still.accuracy) for row in found.history]
+    return found._replace(history=rows) if params["finetune_epochs"] else found
+
+
+@wrong("12.5", "the network stays in training mode after finetuning")
+def left_learning(*given, **params):
+    found = find("12.5").target(*given, **params)
+    if params["finetune_epochs"]:
+        found.model.train()
+    return found
+
+
+@wrong("12.5", "lr and rng are for the default criterion alone")
+def rates_of_the_default(*given, criterion=None, **params):
+    if criterion is None:
+        return find("12.5").target(*given, **params)
+    return find("12.5").target(*given, criterion=criterion, **{**params, "lr": 1e-3, "rng": None})
