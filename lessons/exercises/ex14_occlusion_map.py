@@ -184,13 +184,20 @@ def covers(occlusion_map):
     model, images = network(5), np.concatenate([IMAGE, IMAGE[:, ::-1] ** 2]).astype(np.float32)
     means = np.array([[[[image[c].mean()]] for c in range(2)] for image in images])
     noise = np.random.default_rng(4).random(images.shape).astype(np.float32)
-    for word, same in (("mean", np.broadcast_to(means, images.shape)), ("noise", noise)):
+    net, means = model.build(), np.broadcast_to(means, images.shape)
+
+    def probability(x):
+        return probabilities(net(Tensor(x)).data)[:, 0]
+
+    for word, same, f, options in (
+        ("mean", means, lambda x: net(Tensor(x)).data[:, 0], {}),
+        ("noise", noise, probability, {"stride": 1, "probability": True}),
+    ):
+        expected = map_by_loops(f, images, same, (3, 3), (1, 1) if options else (2, 2))
         rng = np.random.default_rng(4)
-        maps = occlusion_map(model, images, 0, window=3, baseline=word, rng=rng)
-        net = model.build()
-        expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 0], images, same, (3, 3), (2, 2))  # noqa: B023
+        maps = occlusion_map(model, images, 0, window=3, baseline=word, rng=rng, **options)
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
-        maps = occlusion_map(model, images, 0, window=3, baseline=same)
+        maps = occlusion_map(model, images, 0, window=3, baseline=same, **options)
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
     maps = occlusion_map(model, images, 0, window=3, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), ((2, 4, 5), True))

@@ -171,8 +171,9 @@ def baselines(integrated_gradients):
         expected = integrated_gradients(model, images, 1, baseline=same, steps=2)
         assert_close(integrated_gradients(model, images, 1, steps=2, **said), expected, **NEAR)
     for word, same in (("mean", means), ("noise", noise)):
-        expected = integrated_gradients(model, images, 1, baseline=same, steps=2)
-        maps = integrated_gradients(model, images, 1, steps=2, baseline=word, rng=np.random.default_rng(4))
+        rng, options = np.random.default_rng(4), {"steps": 2, "nodes": "midpoint"}
+        expected = integrated_gradients(model, images, 1, baseline=same, **options)
+        maps = integrated_gradients(model, images, 1, baseline=word, rng=rng, **options)
         assert_close(maps, expected, **NEAR)
     maps = integrated_gradients(model, images, 1, steps=2, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), (shape, True))

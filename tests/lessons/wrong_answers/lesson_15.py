@@ -319,3 +319,23 @@ def two_layers(model, images, classes, layers):
 def whole_alone(model, images, classes, layers):
     some = tuple(path for path in layers if path) or layers
     return find("15.4").target(model, images, classes, some)
+
+
+def taken_as_one_for_each(shape):
+    """The library's function, which takes classes of this shape as one class for each image."""
+
+    def answer(model, images, classes, layers):
+        if np.shape(classes) == shape(len(images)):
+            classes = np.broadcast_to(classes.ravel(), len(images))
+        return find("15.4").target(model, images, classes, layers)
+
+    return answer
+
+
+wrong("15.4", "one class without an axis is taken for all images")(taken_as_one_for_each(lambda n: ()))
+wrong("15.4", "classes in a column are taken")(taken_as_one_for_each(lambda n: (n, 1)))
+
+
+@wrong("15.4", "float64 images are computed with in float32")
+def narrow_guided(model, images, classes, layers):
+    return find("15.4").target(model, images.astype(np.float32), classes, layers).astype(images.dtype)
