@@ -93,6 +93,7 @@ def over_axis_1(reduced, gradients, reduce):
 def tiny_and_huge(reduce_channels):
     assert_close(reduce_channels(np.array([[3e-20, -4e-20]]), "l2"), [5e-20], atol=0)
     assert_close(reduce_channels(np.array([[3e8, -4e8]], np.float32), "l2"), [5e8])
+    assert_close(reduce_channels(np.array([[0.3, -0.4]]), "l2"), [0.5], rtol=1e-12, atol=0)
     assert_equal(reduce_channels(np.zeros((1, 2)), "l2"), [0])
     huge, fine = np.array([[1e30, -2e30]], np.float32), np.array([[-1.0, 1 + 1e-12]])
     for gradients in (huge, fine):

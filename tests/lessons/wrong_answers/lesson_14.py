@@ -485,3 +485,9 @@ def falling_nodes(steps, nodes="gauss"):
 def gauss_under_noise(model, images, target=None, *, baseline=0.0, nodes="gauss", **options):
     nodes = "gauss" if isinstance(baseline, str) and baseline == "noise" else nodes
     return integrated_gradients(model, images, target, baseline=baseline, nodes=nodes, **options)
+
+
+@wrong("14.1", "the norm of gradients that are rounded to float32")
+def norm_of_narrow(gradients, reduce):
+    narrow = gradients.astype(np.float32).astype(gradients.dtype)
+    return find("14.1").target(narrow if reduce == "l2" else gradients, reduce)

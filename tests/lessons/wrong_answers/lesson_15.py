@@ -306,8 +306,14 @@ def first_for_all(number):
     return lambda grad, x: find(number).target(grad, x if x.ndim < 3 else np.broadcast_to(x[:1], x.shape))
 
 
+def first_channel_for_all(number):
+    """The rule, but the inputs of the first channel count for all channels of an image."""
+    return lambda grad, x: find(number).target(grad, x if x.ndim < 3 else np.broadcast_to(x[:, :1], x.shape))
+
+
 for rule in ("15.1", "15.3"):
     wrong(rule, "the first image's inputs count for all images")(first_for_all(rule))
+    wrong(rule, "the first channel's inputs count for all channels")(first_channel_for_all(rule))
 
 
 @wrong("15.4", "two layers at most")
