@@ -230,8 +230,9 @@ def refuses(occlusion_map):
     one_window = {"window": (4, 5), "stride": (5, 5)}
     for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}, one_window):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
-    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", 3), ("head", -1)
-    for target in (3, -1, np.array([0, 1]), {2, 3}, *units):  # of three classes, for one image
+    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", 3), ("head", -1), ("head", 0, 0)
+    numbers = 3, -1, np.array([0, 1]), np.array([3]), [-1], {2, 3}  # of three classes, for one image
+    for target in (*numbers, *units):
         assert_refuses(f"the target {target}", occlusion_map, model, images, target)
     assert_refuses("rows (2, 4)", occlusion_map, linear(0, 4), np.ones((2, 4)), 0, window=1, stride=1)
     for unit in (("block1", 0, 1, 1), ("head", 2)):

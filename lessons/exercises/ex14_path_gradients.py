@@ -217,8 +217,8 @@ def refuses(integrated_gradients):
     for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}, no_number):
         assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
     units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", CLASSES), ("head", -1)
-    targets = (CLASSES, -1, np.array([0, 1, 2]), {1, CLASSES}, *units)  # of three classes, for two images
-    for target in targets:
+    some = np.array([0, 1, 2]), np.array([0, CLASSES]), [0, -1]  # of three classes, for two images
+    for target in (CLASSES, -1, *some, {1, CLASSES}, *units, ("head", 0, 0)):
         assert_refuses(f"the target {target}", integrated_gradients, model, images, target)
     for shape in ((3,), (4, 2, 2, 2)):
         which = f"a baseline {shape} for one image {images[:1].shape}"

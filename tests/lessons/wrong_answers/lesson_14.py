@@ -491,3 +491,34 @@ def gauss_under_noise(model, images, target=None, *, baseline=0.0, nodes="gauss"
 def norm_of_narrow(gradients, reduce):
     narrow = gradients.astype(np.float32).astype(gradients.dtype)
     return find("14.1").target(narrow if reduce == "l2" else gradients, reduce)
+
+
+def several(target):
+    return isinstance(target, np.ndarray | list)
+
+
+def changed_target(number, text, condition, change):
+    """The library's function, which changes such targets."""
+
+    def answer(model, images, target=None, **options):
+        if condition(target):
+            target = change(target, layer_output(model, images[:1], target[0] if is_tuple(target) else ""))
+        return find(number).target(model, images, target, **options)
+
+    wrong(number, text)(answer)
+
+
+def is_tuple(target):
+    return isinstance(target, tuple) and isinstance(target[0], str)
+
+
+for number in ("14.4", "14.5"):
+    changed_target(
+        number,
+        "one of several classes is taken where the model has no such class",
+        several,
+        lambda target, logits: np.clip(target, 0, logits.shape[1] - 1),
+    )
+    changed_target(
+        number, "a unit's last index too many is left out", is_tuple, lambda unit, maps: unit[: maps.ndim]
+    )
