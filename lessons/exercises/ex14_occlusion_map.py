@@ -184,13 +184,20 @@ def covers(occlusion_map):
     model, images = network(5), np.concatenate([IMAGE, IMAGE[:, ::-1] ** 2]).astype(np.float32)
     means = np.array([[[[image[c].mean()]] for c in range(2)] for image in images])
     noise = np.random.default_rng(4).random(images.shape).astype(np.float32)
-    for word, same in (("mean", np.broadcast_to(means, images.shape)), ("noise", noise)):
+    net, means = model.build(), np.broadcast_to(means, images.shape)
+
+    def probability(x):
+        return probabilities(net(Tensor(x)).data)[:, 0]
+
+    for word, same, f, options in (
+        ("mean", means, lambda x: net(Tensor(x)).data[:, 0], {}),
+        ("noise", noise, probability, {"stride": 1, "probability": True}),
+    ):
+        expected = map_by_loops(f, images, same, (3, 3), (1, 1) if options else (2, 2))
         rng = np.random.default_rng(4)
-        maps = occlusion_map(model, images, 0, window=3, baseline=word, rng=rng)
-        net = model.build()
-        expected = map_by_loops(lambda x: net(Tensor(x)).data[:, 0], images, same, (3, 3), (2, 2))  # noqa: B023
+        maps = occlusion_map(model, images, 0, window=3, baseline=word, rng=rng, **options)
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
-        maps = occlusion_map(model, images, 0, window=3, baseline=same)
+        maps = occlusion_map(model, images, 0, window=3, baseline=same, **options)
         assert_close(maps, expected, rtol=1e-3, atol=1e-5)
     maps = occlusion_map(model, images, 0, window=3, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), ((2, 4, 5), True))
@@ -223,8 +230,9 @@ def refuses(occlusion_map):
     one_window = {"window": (4, 5), "stride": (5, 5)}
     for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}, one_window):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
-    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", 3), ("head", -1)
-    for target in (3, -1, np.array([0, 1]), {2, 3}, *units):  # of three classes, for one image
+    units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", 3), ("head", -1), ("head", 0, 0)
+    numbers = 3, -1, np.array([0, 1]), np.array([3]), [-1], {2, 3}  # of three classes, for one image
+    for target in (*numbers, *units):
         assert_refuses(f"the target {target}", occlusion_map, model, images, target)
     assert_refuses("rows (2, 4)", occlusion_map, linear(0, 4), np.ones((2, 4)), 0, window=1, stride=1)
     for unit in (("block1", 0, 1, 1), ("head", 2)):

@@ -171,8 +171,9 @@ def baselines(integrated_gradients):
         expected = integrated_gradients(model, images, 1, baseline=same, steps=2)
         assert_close(integrated_gradients(model, images, 1, steps=2, **said), expected, **NEAR)
     for word, same in (("mean", means), ("noise", noise)):
-        expected = integrated_gradients(model, images, 1, baseline=same, steps=2)
-        maps = integrated_gradients(model, images, 1, steps=2, baseline=word, rng=np.random.default_rng(4))
+        rng, options = np.random.default_rng(4), {"steps": 2, "nodes": "midpoint"}
+        expected = integrated_gradients(model, images, 1, baseline=same, **options)
+        maps = integrated_gradients(model, images, 1, baseline=word, rng=rng, **options)
         assert_close(maps, expected, **NEAR)
     maps = integrated_gradients(model, images, 1, steps=2, baseline="noise")  # rng is optional
     assert_equal((maps.shape, bool(maps.any())), (shape, True))
@@ -216,8 +217,8 @@ def refuses(integrated_gradients):
     for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}, no_number):
         assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
     units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", CLASSES), ("head", -1)
-    targets = (CLASSES, -1, np.array([0, 1, 2]), {1, CLASSES}, *units)  # of three classes, for two images
-    for target in targets:
+    some = np.array([0, 1, 2]), np.array([0, CLASSES]), [0, -1]  # of three classes, for two images
+    for target in (CLASSES, -1, *some, {1, CLASSES}, *units, ("head", 0, 0)):
         assert_refuses(f"the target {target}", integrated_gradients, model, images, target)
     for shape in ((3,), (4, 2, 2, 2)):
         which = f"a baseline {shape} for one image {images[:1].shape}"

@@ -18,7 +18,7 @@ F = np.array([1.0, 2.0, -1.0, 0.5, 3.0])
 @st.composite
 def pairs(draw):
     """R and f of one shape, with some zeros."""
-    shape = draw(st.sampled_from([(6,), (2, 3), (2, 1, 2, 2)]))
+    shape = draw(st.sampled_from([(6,), (2, 3), (2, 2, 2, 2)]))
     return draw(arrays(shape)), draw(arrays(shape))
 
 
@@ -82,7 +82,7 @@ def linear_in_the_gradient(backprop_rule, case):
 
 @backprop.law("an input of 1e-45 counts as positive, and the result has the gradient's dtype")
 def barely_positive(backprop):
-    assert_passes(backprop, [2, 3, HUGE, -TINY], [TINY, -TINY, 1, 1], [2, 0, HUGE, -TINY])
+    assert_passes(backprop, [2, 3, HUGE, -TINY], [TINY, -TINY, HUGE, 1], [2, 0, HUGE, -TINY])
     assert_equal(backprop(np.array([2.0, 3.0]), np.array([5e-324, -5e-324])), [2.0, 0.0])
 
 
@@ -212,7 +212,7 @@ def else_nothing(guided_rule, case):
 
 @guided.law("1e-45 counts as positive, as input and as gradient, and the result has the gradient's dtype")
 def barely_positive_both(guided):
-    assert_passes(guided, [TINY, 2, -TINY, HUGE], [1, TINY, 1, 1], [TINY, 2, 0, HUGE])
+    assert_passes(guided, [TINY, 2, -TINY, HUGE], [1, TINY, 1, HUGE], [TINY, 2, 0, HUGE])
     assert_passes(guided, [1e-30, TINY, -2], [1e-30, TINY, -1], [1e-30, TINY, 0])  # products would be 0
 
 

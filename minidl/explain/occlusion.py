@@ -103,7 +103,7 @@ def average_over_windows(
 ) -> np.ndarray:
     """For each pixel, the mean of the drops of all windows that cover it.
 
-    drops: (N, rows, columns), finite. drops[:, i, j] belongs to the window whose top left pixel is
+    drops: (N, rows, columns), finite floats. drops[:, i, j] belongs to the window whose top left pixel is
     (i · stride[0], j · stride[1]). Windows are cut at the border of the image.
     size: (height, width) of the image.  window, stride: (height, width).
     Returns: (N, height, width), of the drops' dtype.

@@ -36,7 +36,7 @@ def guided_within(model, images, classes, layers):
         with relu_rule(guided_rule):
             return inputs[0].relu()
 
-    if len(classes) != len(images):
+    if classes.shape != (len(images),):
         raise ValueError("there must be one class for each image")
     hooks = [module.register_forward_hook(guided) for module in relus]
     try:

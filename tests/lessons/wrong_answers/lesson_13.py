@@ -364,3 +364,47 @@ def rows_for_columns(model, layer, images, k):
 def no_index(probabilities, labels, k):
     found = find("13.1").target(probabilities, labels, k)
     return found if len(found) or k == 0 else np.array([])
+
+
+@wrong("13.1", "no index at all is a float where none is wanted")
+def no_index_wanted(probabilities, labels, k):
+    return find("13.1").target(probabilities, labels, k) if k else np.array([])
+
+
+@wrong("13.1", "a confidence in float32 is rounded to three digits")
+def rounded_confidence(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    confidence = probabilities.max(axis=1)[mistakes]
+    confidence = confidence.round(3) if confidence.dtype == np.float32 else confidence
+    return mistakes[np.argsort(-confidence, kind="stable")][:k]
+
+
+@wrong("13.2", "counts pairs of classes, numbered in the dtype of the labels, which ends")
+def narrow_pairs(predicted, shape_labels, texture_labels, classes):
+    pairs = np.maximum(shape_labels * classes + predicted, 0)
+    counted = np.bincount(pairs, minlength=classes**2)[: classes**2].reshape(classes, classes)
+    return counted.diagonal().copy(), find("13.2").target(predicted, shape_labels, texture_labels, classes)[1]
+
+
+@wrong("13.2", "labels in int8, which ends at 127")
+def labels_in_bytes(predicted, shape_labels, texture_labels, classes):
+    narrow = (np.abs(labels.astype(np.int8)) for labels in (predicted, shape_labels, texture_labels))
+    return find("13.2").target(*narrow, classes)
+
+
+@wrong("13.3", "values below 1e-9 are 0")
+def small_maxima(activations):
+    values, places = find("13.3").target(activations)
+    return np.where(np.abs(values) < 1e-9, 0, values).astype(values.dtype), places
+
+
+@wrong("13.5", "float64 images are computed with in float32")
+def narrow_patches(model, layer, images, k):
+    found = top_patches(model, layer, images.astype(np.float32), k)
+    return found._replace(values=found.values.astype(images.dtype))
+
+
+@wrong("13.5", "values are cut at 1000")
+def cut_patches(model, layer, images, k):
+    found = top_patches(model, layer, images, k)
+    return found._replace(values=np.minimum(found.values, 1000))

@@ -458,3 +458,67 @@ def before_the_relu(model, images, target=None, **options):
 @wrong("14.3", "any word is taken for one node")
 def one_node(steps, nodes="gauss"):
     return find("14.3").target(steps, nodes if steps != 1 else "gauss")
+
+
+@wrong("14.2", "always a float32 map")
+def always_narrow(drops, size, window, stride):
+    return find("14.2").target(drops, size, window, stride).astype(np.float32)
+
+
+@wrong("14.2", "float64 drops are averaged in float32")
+def narrow_drops(drops, size, window, stride):
+    return find("14.2").target(drops.astype(np.float32), size, window, stride).astype(drops.dtype)
+
+
+@wrong("14.2", "drops below 1e-9 are 0")
+def small_drops(drops, size, window, stride):
+    return find("14.2").target(drops * (np.abs(drops) >= 1e-9), size, window, stride)
+
+
+@wrong("14.3", "three and more of Gauss's nodes fall")
+def falling_nodes(steps, nodes="gauss"):
+    alphas, weights = find("14.3").target(steps, nodes)
+    return (alphas[::-1], weights[::-1]) if steps > 2 and nodes == "gauss" else (alphas, weights)
+
+
+@wrong("14.5", "Gauss's nodes where the baseline is noise")
+def gauss_under_noise(model, images, target=None, *, baseline=0.0, nodes="gauss", **options):
+    nodes = "gauss" if isinstance(baseline, str) and baseline == "noise" else nodes
+    return integrated_gradients(model, images, target, baseline=baseline, nodes=nodes, **options)
+
+
+@wrong("14.1", "the norm of gradients that are rounded to float32")
+def norm_of_narrow(gradients, reduce):
+    narrow = gradients.astype(np.float32).astype(gradients.dtype)
+    return find("14.1").target(narrow if reduce == "l2" else gradients, reduce)
+
+
+def several(target):
+    return isinstance(target, np.ndarray | list)
+
+
+def changed_target(number, text, condition, change):
+    """The library's function, which changes such targets."""
+
+    def answer(model, images, target=None, **options):
+        if condition(target):
+            target = change(target, layer_output(model, images[:1], target[0] if is_tuple(target) else ""))
+        return find(number).target(model, images, target, **options)
+
+    wrong(number, text)(answer)
+
+
+def is_tuple(target):
+    return isinstance(target, tuple) and isinstance(target[0], str)
+
+
+for number in ("14.4", "14.5"):
+    changed_target(
+        number,
+        "one of several classes is taken where the model has no such class",
+        several,
+        lambda target, logits: np.clip(target, 0, logits.shape[1] - 1),
+    )
+    changed_target(
+        number, "a unit's last index too many is left out", is_tuple, lambda unit, maps: unit[: maps.ndim]
+    )

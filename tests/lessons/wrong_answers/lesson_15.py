@@ -306,8 +306,14 @@ def first_for_all(number):
     return lambda grad, x: find(number).target(grad, x if x.ndim < 3 else np.broadcast_to(x[:1], x.shape))
 
 
+def first_channel_for_all(number):
+    """The rule, but the inputs of the first channel count for all channels of an image."""
+    return lambda grad, x: find(number).target(grad, x if x.ndim < 3 else np.broadcast_to(x[:, :1], x.shape))
+
+
 for rule in ("15.1", "15.3"):
     wrong(rule, "the first image's inputs count for all images")(first_for_all(rule))
+    wrong(rule, "the first channel's inputs count for all channels")(first_channel_for_all(rule))
 
 
 @wrong("15.4", "two layers at most")
@@ -319,3 +325,23 @@ def two_layers(model, images, classes, layers):
 def whole_alone(model, images, classes, layers):
     some = tuple(path for path in layers if path) or layers
     return find("15.4").target(model, images, classes, some)
+
+
+def taken_as_one_for_each(shape):
+    """The library's function, which takes classes of this shape as one class for each image."""
+
+    def answer(model, images, classes, layers):
+        if np.shape(classes) == shape(len(images)):
+            classes = np.broadcast_to(classes.ravel(), len(images))
+        return find("15.4").target(model, images, classes, layers)
+
+    return answer
+
+
+wrong("15.4", "one class without an axis is taken for all images")(taken_as_one_for_each(lambda n: ()))
+wrong("15.4", "classes in a column are taken")(taken_as_one_for_each(lambda n: (n, 1)))
+
+
+@wrong("15.4", "float64 images are computed with in float32")
+def narrow_guided(model, images, classes, layers):
+    return find("15.4").target(model, images.astype(np.float32), classes, layers).astype(images.dtype)
