@@ -49,7 +49,9 @@ def scored(draw):
 def worked_mass(mass_inside):
     maps = np.array([[[4.0, 1.0], [1.0, 2.0]], [[1.0, 4.0], [4.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
     masks = np.array([[[True, False], [False, False]]] * 3)
-    assert_close(mass_inside(maps, masks), np.array([0.5, 0.1, 0.25]))
+    by_columns = np.asfortranarray(maps), np.asfortranarray(masks)  # in memory column by column
+    for case in ((maps, masks), (by_columns[0], masks), (maps, by_columns[1])):
+        assert_close(mass_inside(*case), np.array([0.5, 0.1, 0.25]))
 
 
 @mass.law("the fraction inside the mask plus the fraction outside is 1")
@@ -103,6 +105,7 @@ def faint_maps(mass):
     maps, masks = np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])
     for size in (1, 1e-12, 1e-300):
         assert_close(mass(size * maps, masks), [0.75])
+    assert_close(mass(np.array([[[1.0, 1.00001]]]), masks), [1 / 2.00001], rtol=1e-9)  # nearly constant
     narrow = np.array([[[2.0**24, 1.0], [1.0, 2.0**24]]], np.float32)
     shares = mass(narrow, np.array([[[True, True], [True, False]]]))
     assert_dtype(shares, np.float64)
@@ -207,6 +210,8 @@ def each_by_itself(class_activation, case):
     two = np.concatenate([activations, activations]), np.concatenate([gradients, 0 * gradients])
     alone = class_activation(activations, gradients)
     assert_close(class_activation(*two), np.concatenate([alone, 0 * alone]))
+    by_columns = np.asfortranarray(two[0]), np.asfortranarray(two[1])  # in memory column by column
+    assert_close(class_activation(*by_columns), np.concatenate([alone, 0 * alone]))
 
 
 @activation.law("float32 stays float32, and float64 is not rounded to float32, also for many maps")

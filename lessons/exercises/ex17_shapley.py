@@ -103,7 +103,7 @@ def averages_to_shapley(path_contributions, game):
 
 
 def game_of(worths):
-    """The game of two players as a function. It takes only rows of bools."""
+    """The game with these worths as a function. It takes only rows of bools."""
 
     def worth(coalitions):
         rows = f"{coalitions.dtype} {coalitions.shape}"
@@ -131,8 +131,9 @@ def both_forms(path_contributions):
     large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
     for value in (large, game_of(large)):
         assert_close(path_contributions(value, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
-    tiny = path_contributions(1e-15 * FRIENDS, np.array([[2, 0, 1]], np.int32))
-    assert_close(tiny, [[60e-15, 220e-15, 720e-15]], atol=0)
+    for value in (1e-15 * FRIENDS, game_of(1e-15 * FRIENDS)):
+        tiny = path_contributions(value, np.array([[2, 0, 1], [0, 1, 2]], np.int32))
+        assert_close(tiny, [[60e-15, 220e-15, 720e-15], [400e-15, 340e-15, 260e-15]], atol=0)
 
 
 def worths_along(value, orders):
@@ -255,7 +256,8 @@ def pairs_of(players):
 @values.law("13 players work too, in float64, and a function is asked for the coalitions of 20 players")
 def many_players(shapley_values):
     worths, phi = pairs_of(13)
-    assert_close(shapley_values(worths, 13), phi, rtol=1e-9)
+    for value in (worths, game_of(worths)):
+        assert_close(shapley_values(value, 13), phi, rtol=1e-9)
     assert_refuses("an array of worths of 21 players", shapley_values, np.zeros(2**21), 21)
     shapes = []
 

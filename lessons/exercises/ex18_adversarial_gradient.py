@@ -106,6 +106,9 @@ def worked_margin(loss_gradient):
     low = two_classes(-50.0, -1e12)  # with two classes, k is the other class, also if its logit is far below
     found = loss_gradient(low, np.full((2, 2), 0.5), np.array([0, 1]), "margin")
     assert_close(found, [[3, 1], [-3, -1]], **WIDE)
+    steep = Built("linear", weight=[[1e4, 2e4], [4e4, 3e4]])
+    found = loss_gradient(steep, np.full((2, 2), 0.5), np.array([0, 1]), "margin")
+    assert_close(found, [[3e4, 1e4], [-3e4, -1e4]], **WIDE)
 
 
 @slope.law("each image's gradient agrees with central differences of its own loss")
@@ -120,15 +123,17 @@ def by_slopes(loss_gradient, case):
 def each_image_alone(loss_gradient):
     model = Built("small_cnn", seed=1, num_classes=3, in_channels=2, widths=(3,), pool_after=(1,))
     images = np.random.default_rng(1).random((20, 2, 4, 6)).astype(np.float32)
-    together = loss_gradient(model, images, np.arange(20) % 3)
-    assert_dtype(together, np.float32)
-    for n in (0, 7, 19):
-        alone = loss_gradient(model, images[n : n + 1], np.array([n % 3]))
-        assert_close(together[n : n + 1], alone, rtol=1e-3, atol=1e-6)
+    for loss in LOSSES:
+        together = loss_gradient(model, images, np.arange(20) % 3, loss)
+        assert_dtype(together, np.float32)
+        for n in (0, 7, 19):
+            alone = loss_gradient(model, images[n : n + 1], np.array([n % 3]), loss)
+            assert_close(together[n : n + 1], alone, rtol=1e-3, atol=1e-6)
     assert_dtype(loss_gradient(model, images[:1].astype(np.float64), np.array([0])), np.float64)
     rows, labels = np.arange(900).reshape(300, 3) % 13 / 13, np.arange(300) % 3
     W, _, p = linear(rows)
-    assert_close(loss_gradient(LINEAR, rows, labels), (p - np.eye(3)[labels]) @ W, **WIDE)
+    by_columns = np.asfortranarray(rows)  # in memory column by column
+    assert_close(loss_gradient(LINEAR, by_columns, labels), (p - np.eye(3)[labels]) @ W, **WIDE)
 
 
 @slope.law("a frozen network in training mode runs in evaluation mode, and is as before afterwards")
@@ -137,8 +142,9 @@ def while_training(loss_gradient):
     frozen = {"training": True, "requires_grad": False}
     for how in ({"training": True}, {"requires_grad": ("head",)}, frozen, {"training": ("dropout1",)}):
         model = Built("mlp", seed=2, in_features=3, hidden=(4,), num_classes=3, dropout=0.5, **how)
-        expected = differences(model.build().eval(), images, labels)
-        assert_close(loss_gradient(model, images, labels), expected, rtol=1e-4, atol=1e-6)
+        for loss in LOSSES:
+            expected = differences(model.build().eval(), images, labels, loss)
+            assert_close(loss_gradient(model, images, labels, loss), expected, rtol=1e-4, atol=1e-6)
         assert_refuses("images of 2 pixels", loss_gradient, model, images[:, :2], labels)
     scales = Built("batch_norm", mean=[0.0] * 3, var=[1.0, 4.0, 16.0], eps=0.0, training=True)
     p = np.exp(images / [1, 2, 4])
@@ -151,15 +157,16 @@ def not_finite(loss_gradient):
     infinite = np.full((1, 3), np.inf, np.float32)
     second = np.concatenate([0 * infinite.clip(0, 1), infinite])
     steep = Built("linear", weight=((3e38,), (-3e38,), (-3e38,)), training=True)  # all logits of 0 are 0
-    for model, images, which in (
+    for model, images, which, *loss in (
         (LINEAR, infinite, "an image of infinities"),
         (LINEAR, second, "an image of zeros and one of infinities"),
         (LINEAR, second[::-1], "an image of infinities and one of zeros"),
         (steep, np.zeros((1, 1), np.float32), "weights of 3e38 and -3e38"),
+        (steep, np.zeros((1, 1), np.float32), "the margin for weights of 3e38 and -3e38", "margin"),
     ):
         try:
             with np.errstate(all="ignore"):
-                gradient = loss_gradient(model, images, np.zeros(len(images), int))
+                gradient = loss_gradient(model, images, np.zeros(len(images), int), *loss)
         except FloatingPointError:
             continue
         raise AssertionError(f"{which} gave {gradient.tolist()}, no FloatingPointError")

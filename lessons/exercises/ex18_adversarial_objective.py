@@ -61,7 +61,9 @@ def worked_objective(perturbation_loss):
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.1)
     assert_close(loss, float(4.1 * 0.3125 - np.log(p[2])), **WIDE)
     assert_close(slope, 8.2 * r + W.T @ (p - [0, 0, 1]), **WIDE)
-    pixel = image.reshape(3, 1, 1), r.reshape(3, 1, 1)  # one pixel of three channels
+    _, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4100.0)  # the slopes are far from 0
+    assert_close(slope, 8200 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+    pixel = image.reshape(3, 1, 1), r.reshape(3, 1, 1).astype(np.float32)  # one pixel of three channels
     loss, slope = perturbation_loss(LINEAR, *pixel, np.array([2]), 0.0)
     assert_close(loss, float(-np.log(p[2])), **WIDE)
     assert_close(slope, (W.T @ (p - [0, 0, 1])).reshape(3, 1, 1), **WIDE)
@@ -124,14 +126,19 @@ def any_class(perturbation_loss, case):
 @given(seed=st.integers(0, 5), dtype=st.sampled_from([np.float32, np.float64]))
 def like_the_image(perturbation_loss, seed, dtype):
     model = Built("small_cnn", seed=seed, num_classes=3, in_channels=2, widths=(3,), pool_after=())
-    image = np.random.default_rng(seed).random((2, 3, 4)).astype(dtype)
-    loss, slope = perturbation_loss(model, image, np.zeros(image.shape), np.array([1]), 1.0)
+    rng = np.random.default_rng(seed)
+    image, r, way = rng.random((2, 3, 4)).astype(dtype), *rng.uniform(-0.5, 0.5, (2, 2, 3, 4))
+    by_columns = np.asfortranarray(image), np.asfortranarray(r)  # in memory column by column
+    loss, slope = perturbation_loss(model, *by_columns, np.array([1]), 1.0)
     assert isinstance(loss, float), f"the loss must be a float, got {type(loss).__name__}"
     assert_dtype(slope, dtype)
     assert float(dtype(loss)) == loss, (
         f"{dtype.__name__} does not hold the loss {loss}: it was computed in another"
     )
     assert_close(np.array(slope.shape), np.array([2, 3, 4]))
+    up, down = (wanted(built_once(model), image, r + h * way, [1], 1.0) for h in (1e-6, -1e-6))
+    if dtype == np.float64:  # along a way through all pixels the loss rises as the slope says
+        assert_close((slope * way).sum(), float((up - down) / 2e-6), rtol=1e-5)
 
 
 @objective.law(

@@ -159,12 +159,15 @@ def while_training(pgd):
 
 @descent.law(STARTS)
 def random_starts(pgd):
-    labels = np.zeros(50, int)
+    labels = np.zeros(400, int)
     for how in ({}, {"targeted": True}, {"loss": "margin"}):
-        moves = quietly(pgd, DEAD, np.full((50, 2), 0.5), labels, 0.25, steps=1, **how) - 0.5
+        moves = quietly(pgd, DEAD, np.full((400, 2), 0.5), labels, 0.25, steps=1, **how) - 0.5
         assert moves.any(), f"without an rng too the images begin at random, also with {how}"
+        maps = np.full((400, 2, 1, 1), 0.5, np.float32)
+        moves = quietly(pgd, DEAD, maps, labels, 0.25, steps=5, rng=same_draws(), **how) - 0.5
+        assert moves.any(), f"float32 images of four axes begin at random too, also with {how}"
     for middle, bounds, steps in ((0.5, (0, 1), 1), (0.5, (0, 1), 3), (1.5, (-2, 2), 1), (-1.5, (-2, 2), 1)):
-        images = np.full((50, 3 if bounds == (-2, 2) else 2), middle)
+        images = np.full((400, 3 if bounds == (-2, 2) else 2), middle)
         model = TWO if bounds == (-2, 2) else DEAD  # TWO takes a step of 1/1024 after the start
         given_steps = {"steps": steps, "step_size": 1 / 1024, "bounds": bounds}
         first, again, other = (
@@ -177,18 +180,24 @@ def random_starts(pgd):
         assert np.abs(moves).max() <= 0.25 + 1e-6, f"an image has left the ball {box}"
         reaches = moves.max() > 0.2 and moves.min() < -0.2
         assert reaches, f"the starts do not reach all over the ball {box}"
-        assert len(np.unique(moves)) > 90, "the images' values do not start each at a place of its own"
+        typical = np.abs(moves).mean()  # of a uniform draw, half of 0.25
+        assert 0.112 < typical < 0.138, f"the starts are not uniform in the ball: a mean |move| of {typical}"
+        assert len(np.unique(moves)) > 700, "the images' values do not start each at a place of its own"
         assert np.abs(other - first).max() > 0.1, "another rng draws the same start"
 
 
 @descent.law("the result lies in the given box, which may be infinite, and float32 stays float32")
 @given(images=arrays((2, 3)), label=st.integers(0, 1), dtype=st.sampled_from([np.float32, np.float64]))
 def in_a_box(pgd, images, label, dtype):
-    images, labels = images.astype(dtype), np.array([label, label])
+    images, labels, other = images.astype(dtype), np.array([label, label]), np.array([1 - label] * 2)
     for low, high in ((-2.0, 2.0), (-2.0, np.inf), FREE):
-        found = pgd(TWO, images, labels, 3.0, steps=2, bounds=(low, high), rng=same_draws())
+        by_columns = np.asfortranarray(images)  # in memory column by column
+        found = pgd(TWO, by_columns, labels, 3.0, steps=2, bounds=(low, high), rng=same_draws())
         assert_close(found, np.clip(images + 3 * direction(label), low, high), rtol=1e-5, atol=1e-5)
         assert_dtype(found, dtype)
+        # of two classes, the steps to the other one lead away from this one
+        way = {"targeted": True, "bounds": (low, high)}
+        assert_close(pgd(TWO, images, other, 3.0, steps=2, **way), found, rtol=1e-5, atol=1e-5)
 
 
 @descent.law("a warning counts the images whose gradient is 0 at all steps, and no others")

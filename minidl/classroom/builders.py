@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.engine.checks import check_choice, check_instance, check_int, require
+from minidl.engine.checks import check_choice, check_instance, check_int, check_number, require
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
 from minidl.nn.functional import IntOrPair, relu
@@ -137,6 +137,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "shared_relu": SharedReLU,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
+MORE = ("frozen", "graph", "masked", "zeros", "scale")  # the settings that every model has, and no layer
 
 
 class Built:
@@ -146,10 +147,10 @@ class Built:
     Each is a bool for the whole model, or a tuple of paths such as ("block1",): True for these layers only.
     For training, the path "" is the model's own flag, without its layers.
     requires_grad also takes the paths of single parameters, such as ("head.weight",).
-    Every model has four more settings: frozen (default False), for all of its BatchNorm layers, masked
+    Every model has five more settings: frozen (default False), for all of its BatchNorm layers, masked
     (default False), which gives each parameter a mask that prunes nothing, zeros, a tuple of paths of
-    parameters whose first row is 0, and graph (default True). With graph=False the model raises RuntimeError
-    if it runs with a graph.
+    parameters whose first row is 0, graph (default True), and scale (default 1), a factor for all parameters.
+    With graph=False the model raises RuntimeError if it runs with a graph.
     A layer has exactly the numbers that the law gives.
     Raises TypeError or ValueError for an unknown builder, a seed below 0 or an unknown setting. So a mistake
     in a law raises an error in the law. Without this check, the learner's process would raise the error.
@@ -158,8 +159,7 @@ class Built:
     def __init__(self, builder: str, seed: int = 0, **settings: Any) -> None:
         check_choice("builder", builder, (*MODELS, *LAYERS))
         known = inspect.signature({**MODELS, **LAYERS}[builder]).parameters.keys() - {"rng"}
-        of_models = ["frozen", "graph", "masked", "zeros"] if builder in MODELS else []
-        more = {"training", "requires_grad", *of_models}
+        more = {"training", "requires_grad", *(MORE if builder in MODELS else [])}
         unknown = sorted(settings.keys() - known - more)
         require(not unknown, f"{builder} has no setting {', '.join(unknown)}", TypeError)
         self.builder, self.seed, self.settings = builder, check_int("seed", seed, 0), settings
@@ -173,7 +173,8 @@ class Built:
 
     def build(self) -> Module:
         """Build the model with random BatchNorm statistics, or the layer with the law's statistics.
-        Each parameter has a gradient already, as after a training step without ``zero_grad``.
+        The first parameter and every second one after it have a gradient already, as after a training step
+        without ``zero_grad``. The ``.grad`` of the others is None, as in a new model.
         """
         settings, rng = dict(self.settings), np.random.default_rng(self.seed)
         masked = check_instance("masked", settings.pop("masked", False), bool)
@@ -184,6 +185,7 @@ class Built:
             frozen = check_instance("frozen", settings.pop("frozen", False), bool)
             graph = check_instance("graph", settings.pop("graph", True), bool)
             zeros = settings.pop("zeros", ())
+            scale = check_number("scale", settings.pop("scale", 1))
             model = MODELS[self.builder](**settings, rng=rng)
             for module in model.modules():
                 if isinstance(module, BatchNorm):
@@ -191,10 +193,13 @@ class Built:
                     module.frozen, module.momentum = frozen, 0.25  # not the default
             for path in zeros:
                 dict(model.named_parameters())[path].data[0] = 0
+            for parameter in model.parameters():
+                parameter.data *= scale
             if not graph:
                 model.register_forward_hook(refuse_graph)
-        for parameter in model.parameters():
-            parameter.grad = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
+        for i, parameter in enumerate(model.parameters()):
+            drawn = rng.normal(0, 1, parameter.shape).astype(parameter.dtype)
+            parameter.grad = None if i % 2 else drawn
             parameter.mask = np.ones(parameter.shape, bool) if masked else parameter.mask
         return with_grad(in_mode(model, training), requires_grad)
 

@@ -161,6 +161,27 @@ def test_a_filter_of_a_model_may_be_zero():
     assert model.block1.bn.weight.data.all()
 
 
+def test_every_second_parameter_of_a_model_has_no_gradient():
+    parameters = list(MODEL.build().parameters())
+    assert [p.grad is None for p in parameters] == [bool(i % 2) for i in range(len(parameters))]
+    assert Built("linear", weight=((2.0,),)).build().weight.grad is not None
+
+
+def test_all_parameters_of_a_model_may_be_scaled():
+    large = Built("small_cnn", seed=2, **MODEL.settings, scale=1000)
+    for one, other in zip(MODEL.build().parameters(), large.build().parameters(), strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other.data, 1000 * one.data, rtol=1e-6)
+    with pytest.raises(TypeError):
+        Built("linear", weight=((2.0,),), scale=2)
+
+
+def fill_gradients(model):
+    """Gradients of 0 where there are none."""
+    for parameter in model.parameters():
+        parameter.grad = np.zeros_like(parameter.data) if parameter.grad is None else parameter.grad
+
+
 def test_every_batch_norm_of_a_model_may_be_frozen():
     settings = {**MODEL.settings, "frozen": True}
     frozen, learning = (
@@ -222,6 +243,7 @@ def test_a_tensor_is_no_number():
         (lambda model: model.train(), "training was False, is True"),
         (lambda model: model.head.requires_grad_(False), "requires_grad was"),
         (lambda model: model.zero_grad(), "weight.grad is not what it was"),
+        (fill_gradients, "block1.bn.weight.grad is not what it was"),
         (lambda model: model(Tensor(X)).sum().backward(), "weight.grad is not what it was"),
         (lambda model: model.head.train(), "a layer's mode or a forward hook is not as it was"),
         (lambda model: model.head.register_forward_hook(str), "a forward hook is not as it was"),

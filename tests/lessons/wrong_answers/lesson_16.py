@@ -10,6 +10,7 @@ from lessons.exercises import find
 from minidl.engine.backward import grad
 from minidl.engine.tensor import Tensor
 from minidl.explain.cam import upsample_maps
+from minidl.explain.target import images_and_target, outputs_of, target_scores
 from minidl.nn.module import eval_mode
 from tests.lessons.wrong_answers.declare import is_unit, not_taken, wrong
 
@@ -343,3 +344,49 @@ def mode_after_infinity(model, images, target, layer, *, upsample=True):
         if "not finite" in str(error):
             model.eval()
         raise
+
+
+def as_in_memory(x):
+    """The numbers in the order in which they lie in memory, which may be column by column."""
+    return x.ravel("K").reshape(x.shape)
+
+
+@wrong("16.1", "reads the masks as they lie in memory")
+def masks_by_memory(maps, masks):
+    return find("16.1").target(maps, as_in_memory(masks))
+
+
+@wrong("16.1", "a nearly constant map counts as constant")
+def nearly_constant(maps, masks):
+    share, wide = find("16.1").target(maps, masks), maps.astype(np.float64)
+    low, high = wide.min(axis=(1, 2)), wide.max(axis=(1, 2))
+    return np.where(high - low <= 1e-3 * high, masks.mean(axis=(1, 2)), share)
+
+
+@wrong("16.2", "reads maps and gradients as they lie in memory")
+def activation_by_memory(activations, gradients):
+    return find("16.2").target(as_in_memory(activations), as_in_memory(gradients))
+
+
+@wrong("16.4", "alpha is clipped to [-1, 1]")
+def clipped_weights(model, images, target, layer, *, upsample=True):
+    find("16.4").target(model, images, target, layer, upsample=upsample)  # what it refuses
+    images, goal = images_and_target(model, images, target, maps=True)
+    with outputs_of(model, layer) as outputs:
+        y = target_scores(model, Tensor(images, requires_grad=True), goal)
+    slope = np.clip(grad(y.sum(), outputs[0]).mean(axis=(2, 3), keepdims=True), -1, 1)
+    maps = np.maximum((slope * outputs[0].data).sum(axis=1), 0)
+    return upsample_maps(maps, images.shape[2:]) if upsample else maps
+
+
+@wrong("16.4", "a gradient of 0 stays where there was none")
+def fills_gradients(model, images, target, layer, *, upsample=True):
+    maps = find("16.4").target(model, images, target, layer, upsample=upsample)
+    for parameter in model.parameters():
+        parameter.grad = np.zeros_like(parameter.data) if parameter.grad is None else parameter.grad
+    return maps
+
+
+@wrong("16.4", "for a set of classes the map is enlarged, whatever is asked for")
+def always_enlarged_for_sets(model, images, target, layer, *, upsample=True):
+    return find("16.4").target(model, images, target, layer, upsample=upsample or isinstance(target, set))

@@ -573,3 +573,38 @@ not_taken(
     "integers in both",
     lambda given: {given["row"].dtype.kind, given["background"].dtype.kind} == {"i"},
 )
+
+
+@wrong("17.1", "of a function's rows, the first player is the last column")
+def columns_backwards(value, orders):
+    if not callable(value) or orders.shape[1] < 3:
+        return find("17.1").target(value, orders)
+    return find("17.1").target(lambda rows: value(rows[:, ::-1]), orders)
+
+
+@wrong("17.2", "a function is asked for the players of the index's lowest eight bits")
+def eight_bits(value, n):
+    if not callable(value) or n > 13:
+        return find("17.2").target(value, n)
+    return find("17.2").target(lambda rows: value(rows & (np.arange(n) < 8)), n)
+
+
+@wrong("17.3", "nobody's worth in float32")
+def narrow_nobody(coalitions, worths, weights, nobody, everybody):
+    return find("17.3").target(coalitions, worths, weights, float(np.float32(nobody)), everybody)
+
+
+@wrong("17.3", "everybody's worth in float32")
+def narrow_everybody(coalitions, worths, weights, nobody, everybody):
+    return find("17.3").target(coalitions, worths, weights, nobody, float(np.float32(everybody)))
+
+
+@wrong("17.4", "of a single order the first logit counts, whatever logit is asked for")
+def first_logit_of_one(model, row, background, orders, target=0):
+    paths = find("17.4").target(model, row, background, orders, target)
+    return find("17.4").target(model, row, background, orders) if len(orders) == 1 else paths
+
+
+@wrong("17.4", "reads the orders as they lie in memory")
+def paths_by_memory(model, row, background, orders, target=0):
+    return find("17.4").target(model, row, background, orders.ravel("K").reshape(orders.shape), target)

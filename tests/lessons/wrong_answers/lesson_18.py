@@ -737,3 +737,83 @@ wrong("18.6", "images 0.001 outside of the box are moved into it")(
         lambda x, low, high: np.where(np.abs(x - np.clip(x, low, high)) < 1e-3, np.clip(x, low, high), x)
     )
 )
+
+
+def as_in_memory(x):
+    """The numbers in the order in which they lie in memory, which may be column by column."""
+    return x.ravel("K").reshape(x.shape)
+
+
+@wrong("18.1", "towards a target, float32 becomes float64")
+def wide_towards(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    moved = find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds)
+    return moved.astype(np.float64) if targeted else moved
+
+
+@wrong("18.2", "slopes are clipped to [-1000, 1000]")
+def clipped_slopes(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, images, labels, loss).clip(-1000, 1000)
+
+
+@wrong("18.2", "reads the images as they lie in memory")
+def slopes_by_memory(model, images, labels, loss="cross_entropy"):
+    return find("18.2").target(model, as_in_memory(images), labels, loss)
+
+
+@wrong("18.2", "the margin in the mode that the network has")
+def margin_in_any_mode(model, images, labels, loss="cross_entropy"):
+    slopes = find("18.2").target(model, images, labels, loss)
+    if loss != "margin":
+        return slopes
+    x = Tensor(images, requires_grad=True)
+    return grad(LOSSES[loss](model(x), labels), x)
+
+
+@wrong("18.4", "reads the gradients as they lie in memory")
+def step_by_memory(logits, gradients, answer):
+    return find("18.4").target(logits, as_in_memory(gradients), answer)
+
+
+@wrong("18.5", "slopes are clipped to [-100, 100]")
+def clipped_objective(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return loss, slope.clip(-100, 100)
+
+
+@wrong("18.5", "rows and columns of an image's gradient change places")
+def turned_slope(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return loss, slope if slope.ndim == 1 else slope.swapaxes(1, 2).reshape(slope.shape)
+
+
+@wrong("18.5", "in float32 where r is in float32")
+def narrow_change(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return loss, slope.astype(np.float32) if r.dtype == np.float32 else slope
+
+
+@wrong("18.6", "towards a target, the box is [0, 1]")
+def unit_box_towards(model, images, labels, eps, *, targeted=False, bounds=(0, 1), **params):
+    if not targeted or bounds == (0, 1):
+        return find("18.6").target(model, images, labels, eps, targeted=targeted, bounds=bounds, **params)
+    found = find("18.6").target(model, images, labels, eps, targeted=True, bounds=bounds, **params)
+    return found.clip(0, 1)
+
+
+class Bell(np.random.Generator):
+    """A generator whose uniform numbers crowd around the middle."""
+
+    def uniform(self, low, high, size):
+        return self.normal((low + high) / 2, (high - low) / 4, size).clip(low, high)
+
+
+@wrong("18.6", "the start is drawn from a normal distribution")
+def normal_start(model, images, labels, eps, *, rng=None, **params):
+    bell = Bell((np.random.default_rng() if rng is None else rng).bit_generator)
+    return find("18.6").target(model, images, labels, eps, rng=bell, **params)
+
+
+@wrong("18.6", "float32 images do not start at random")
+def no_start_of_float32(model, images, labels, eps, *, random_start=True, **params):
+    random_start = random_start and images.dtype != np.float32
+    return find("18.6").target(model, images, labels, eps, random_start=random_start, **params)
