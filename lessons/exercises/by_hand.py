@@ -102,7 +102,7 @@ def assert_engine_step(model: Module, loss: Tensor, lr: float, after: dict) -> N
     model.zero_grad()
     loss.backward()
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.grad is not None:
             parameter.data = parameter.data - lr * parameter.grad
     assert_state(after["state"], model.state_dict())
 

@@ -36,7 +36,8 @@ def simclr_steps(
     call for all second views. The model runs in training mode, once on the first views and then once on the
     second views, and gives embeddings (N, D). The loss is ``nt_xent`` at ``temperature``. Each parameter that
     requires grad changes by -lr times its gradient in this step, in its own dtype, and goes on to require
-    grad; the others do not.
+    grad; the others do not. A parameter without a gradient, because the loss does not depend on it, does not
+    change.
 
     images: (N, ...); they do not change.  augment: ``augment(images, rng)`` gives images of the same shape.
     It may change the array that it gets. Nothing else draws from ``rng`` before the last view. Returns the
@@ -53,7 +54,7 @@ def simclr_steps(
         model.zero_grad()
         loss.backward()
         for parameter in model.parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter.grad is not None:
                 parameter.data = parameter.data - lr * parameter.grad
         losses[i] = loss.item()
     return losses
@@ -121,6 +122,7 @@ MLP = Built("mlp", 3, in_features=4, hidden=5, num_classes=2)
 FOUR = (np.arange(3 * 4).reshape(3, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=2, widths=(2,), pool_after=())
 NESTED = Built("nested_rows", 1, in_features=16, num_classes=2, requires_grad=("block.fc", "head"))
+ROWS = Built("normed_rows", 4, in_features=16, num_classes=2)  # the parameter gain is not used
 MANY = (np.arange(33 * 4).reshape(33, 1, 2, 2) % 9 / 4).astype(np.float32)
 PHOTOS = (np.arange(3 * 16).reshape(3, 1, 4, 4) % 7 / 4).astype(np.float32)
 SETTINGS = {"steps": 1, "lr": 0.25, "temperature": 0.5}
@@ -176,11 +178,11 @@ def writes_in_place(simclr_steps):
 
 @simclr.law(
     "training mode in every layer: BatchNorm uses each of the two batches, also with frozen parameters, and "
-    "Dropout drops; a layer that is used twice changes once"
+    "Dropout drops; a layer that is used twice changes once, and an unused parameter stays"
 )
 def batches_of_their_own(simclr_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    for built in (own_flag_only, NESTED):
+    for built in (own_flag_only, NESTED, ROWS):
         found, after = simclr_steps(built, PHOTOS, noisy, **with_rng())
         model, rng = built.build().train(), np.random.default_rng(5)
         z = [model(noisy(PHOTOS, rng)) for _ in range(2)]

@@ -42,7 +42,8 @@ def careful_steps(
     from ``rng`` before the last n.
 
     model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
-    that require grad change, in their own dtype, and go on to require grad; the others do not.
+    that require grad change, in their own dtype, and go on to require grad; the others do not. A parameter
+    without a gradient, because the loss does not depend on it, does not change.
     labels: classes (N,). Returns the array of the losses before each step, (steps,) in float64. This loss is
     the mean cross-entropy with the smoothed labels.
     Gradients that the parameters already have, from an earlier step, have no effect.
@@ -61,7 +62,7 @@ def careful_steps(
         loss.backward()
         rate = warmed_up(lambda _: lr, warmup_steps, t)
         for parameter in model.parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter.grad is not None:
                 parameter.data = parameter.data - rate * parameter.grad
         losses[t] = loss.item()
     return losses
@@ -90,6 +91,7 @@ MLP = Built("mlp", 4, in_features=4, hidden=5, num_classes=3)
 FOUR = (np.arange(4 * 4).reshape(4, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=3, widths=(2,), pool_after=())
 NESTED = Built("nested_rows", 1, in_features=16, num_classes=3, requires_grad=("block.fc", "head"))
+ROWS = Built("normed_rows", 4, in_features=16, num_classes=3)  # the parameter gain is not used
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 LABELS = np.array([0, 2, 1, 2])
 PLAIN = {"steps": 3, "lr": 0.5, "warmup_steps": 0, "label_smoothing": 0.0, "sigma": 0.0}
@@ -153,6 +155,8 @@ def fresh_noise(careful_steps):
     many = 16 * np.tile(FOUR.reshape(4, 2, 1, 2), (9, 1, 1, 1))  # two channels of 1 x 2 pixels
     labels = (np.arange(36) // 12).astype(np.int32)
     assert_stepped(careful_steps, MLP, many, labels, {**PLAIN, "steps": 2, "sigma": 2.0})
+    thousands = Built("mlp", 4, in_features=4, hidden=5, num_classes=3000)  # too many classes for a byte
+    assert_stepped(careful_steps, thousands, FOUR, np.array([0, 2999, 128, 256]), {**PLAIN, "sigma": 0.5})
 
 
 @st.composite
@@ -183,11 +187,11 @@ def all_together(careful_steps, case, seed):
 
 @careful.law(
     "training mode in every layer: BatchNorm uses the batch, also with frozen parameters, and Dropout drops; "
-    "a layer that is used twice changes once; each dtype stays as it is"
+    "a layer that is used twice changes once, and an unused parameter stays; each dtype stays as it is"
 )
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    for built in (own_flag_only, NESTED):
+    for built in (own_flag_only, NESTED, ROWS):
         losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(steps=1))
         model = built.build().train()
         z = model(PHOTOS)

@@ -156,3 +156,17 @@ def all_learn_afterwards(number, of):
         return found
 
     wrong(number, "frozen parameters require grad afterwards")(answer)
+
+
+def unused_by_old_gradient(number):
+    """The library's steps; a parameter that the loss does not depend on moves by the gradient it had."""
+
+    def answer(model, *arguments, lr, **options):
+        old = [(p, p.grad) for p in model.parameters() if p.requires_grad]
+        found = find(number).target(model, *arguments, lr=lr, **options)
+        for p, grad in old:
+            if p.grad is None and grad is not None:
+                p.data = p.data - lr * grad
+        return found
+
+    wrong(number, "an unused parameter moves by the gradient that it had before")(answer)

@@ -460,3 +460,23 @@ def sums_of_nearly_one(probabilities, axis=-1):
     if not (p >= 0).all() or not np.allclose(p.sum(axis), 1, atol=1e-2):
         raise ValueError("not probabilities")
     return -(p * np.log(np.where(p > 0, p, 1))).sum(axis) + 0.0
+
+
+@wrong("09.3", "the result is rounded to nine digits")
+def rounded_ece(probabilities, labels, bins=15):
+    return round(find("09.3").target(probabilities, labels, bins), 9)
+
+
+def in_a_byte(labels):
+    labels = np.asarray(labels)
+    return np.where(labels < 0, labels, labels.astype(np.uint8))
+
+
+@wrong("09.3", "the labels are kept in a byte")
+def ece_of_bytes(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, in_a_byte(labels), bins)
+
+
+@wrong("09.4", "the labels are kept in a byte")
+def fit_of_bytes(logits, labels, bounds=(0.05, 20.0)):
+    return find("09.4").target(logits, in_a_byte(labels), bounds)
