@@ -452,3 +452,8 @@ def loss_of_first_images(z1, z2, temperature):
 
 
 unused_by_old_gradient("07.5")
+not_taken(
+    "07.4",
+    "two arrays of whole numbers",
+    lambda g: not isinstance(g["z1"], Tensor) and not isinstance(g["z2"], Tensor),
+)
