@@ -166,7 +166,7 @@ def trainings(draw):
     seed = draw(st.integers(0, 9))
     settings = {
         "steps": draw(st.integers(1, 3)),
-        "lr": draw(st.sampled_from([0.25, 0.5])),
+        "lr": draw(st.sampled_from([0.25, 0.5, 2.0])),
         "warmup_steps": draw(st.integers(0, 4)),
         "label_smoothing": draw(st.sampled_from([0.0, 0.25, 0.1, 1.0])),
         "sigma": draw(st.sampled_from([0.0, 0.25, 1.0])),
@@ -192,13 +192,16 @@ def all_together(careful_steps, case, seed):
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
     for built in (own_flag_only, NESTED, ROWS):
-        losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(steps=1))
-        model = built.build().train()
-        z = model(PHOTOS)
-        log_p = by_hand.log_softmax(z.data.astype(np.float64))
-        wanted = by_hand.cross_entropies(by_hand.one_hot(LABELS, 3), log_p)
-        assert_close(losses, np.array([wanted]), **by_hand.NEAR)
-        by_hand.assert_engine_step(model, F.cross_entropy(z, LABELS), 0.5, after)
+        settings = {"steps": 2, "warmup_steps": 2, "label_smoothing": 0.25, "sigma": 0.25}
+        losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(**settings))
+        model, rng, wanted = built.build().train(), np.random.default_rng(5), []
+        target = 0.75 * by_hand.one_hot(LABELS, 3) + 0.25 / 3
+        for rate in (0.25, 0.5):
+            z = model((PHOTOS + 0.25 * rng.standard_normal(PHOTOS.shape)).astype(np.float32))
+            wanted.append(by_hand.cross_entropies(target, by_hand.log_softmax(z.data.astype(np.float64))))
+            by_hand.engine_step(model, F.cross_entropy(z, target), rate)
+        assert_close(losses, wanted, **by_hand.NEAR)
+        by_hand.assert_state(after["state"], model.state_dict())
         by_hand.assert_mode(after, True)
         for name, value in model.state_dict().items():
             assert_dtype(after["state"][name], value.dtype)

@@ -14,6 +14,7 @@ from minidl.nn import functional as F
 from tests.lessons.wrong_answers.declare import (
     all_learn_afterwards,
     data_of,
+    layers_as_a_whole,
     narrowed,
     not_taken,
     parts_of_a_model,
@@ -457,3 +458,12 @@ not_taken(
     "two arrays of whole numbers",
     lambda g: not isinstance(g["z1"], Tensor) and not isinstance(g["z2"], Tensor),
 )
+
+
+layers_as_a_whole("07.5")
+
+
+@wrong("07.5", "temperatures below 1/2 are raised to it")
+def steps_not_so_cold(model, images, augment, *, temperature, **options):
+    raised = max(temperature, 0.5) if temperature > 0 else temperature
+    return find("07.5").target(model, images, augment, temperature=raised, **options)

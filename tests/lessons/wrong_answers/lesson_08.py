@@ -7,6 +7,7 @@ import numpy as np
 from lessons.exercises import find
 from tests.lessons.wrong_answers.declare import (
     all_learn_afterwards,
+    layers_as_a_whole,
     narrowed,
     not_taken,
     parts_of_a_model,
@@ -279,3 +280,5 @@ def labels_in_a_byte(model, images, labels, **settings):
 
 
 unused_by_old_gradient("08.4")
+
+layers_as_a_whole("08.4")
