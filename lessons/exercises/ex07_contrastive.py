@@ -64,7 +64,7 @@ def worked_pairs(same_or_not):
     assert_close(scores, [math.sqrt(0.5), 0.0, math.sqrt(0.5), -1.0])
     assert_equal(same, np.array([True, False, False, True]))
     scores, _ = same_or_not(np.array([[0.1, 0.2], [0.3, -3e-9]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
-    assert_close(scores, [1 / math.sqrt(5), 2 / math.sqrt(5), 1.0, -1e-8], rtol=1e-12, atol=0)
+    assert_close(scores, [1 / math.sqrt(5), 2 / math.sqrt(5), 1.0, -1e-8], rtol=1e-12, atol=1e-15)
     assert_close(same_or_not(np.array([[2.0], [-1.0]]), np.ones((2, 1)))[0], [1.0, 1.0, -1.0, -1.0])
 
 
