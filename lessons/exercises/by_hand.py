@@ -17,7 +17,8 @@ from minidl.nn.module import Module
 
 State = dict[str, np.ndarray]
 BUILT: dict[str, Module] = {}
-LEARNING = st.sampled_from([True, ("head",), ("fc1",)])  # which layers of an ``mlp`` require grad
+# which parameters of an ``mlp`` require grad
+LEARNING = st.sampled_from([True, ("head",), ("fc1",), ("fc1.bias", "head.weight")])
 NEAR = {"rtol": 1e-3, "atol": 1e-5}  # the accuracy of a step in float32
 
 
@@ -99,12 +100,16 @@ def mlp_after(model: Built, state: State, images: np.ndarray, of_logits: np.ndar
 
 def assert_engine_step(model: Module, loss: Tensor, lr: float, after: dict) -> None:
     """Check the state after one step with the engine's gradients, for models other than an ``mlp``."""
+    engine_step(model, loss, lr)
+    assert_state(after["state"], model.state_dict())
+
+
+def engine_step(model: Module, loss: Tensor, lr: float) -> None:
     model.zero_grad()
     loss.backward()
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.grad is not None:
             parameter.data = parameter.data - lr * parameter.grad
-    assert_state(after["state"], model.state_dict())
 
 
 def assert_learns(model: Built, after: dict) -> None:

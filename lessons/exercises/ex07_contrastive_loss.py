@@ -52,9 +52,10 @@ def worked_unit(unit):
     u, (grad_z,) = unit(np.array([[-4.0], [0.5]]), grad=np.array([[1.0], [3.0]]))  # no other direction
     assert_close(u, [[-1.0], [1.0]])
     assert_close(grad_z, [[0.0], [0.0]])
-    u, (grad_z,) = unit(np.full((20, 100), -3.0), grad=np.ones((20, 100)))  # many columns
+    many = np.tile(np.arange(100.0), (20, 1))  # many columns; the part along u is the mean, 49.5
+    u, (grad_z,) = unit(np.full((20, 100), -3.0), grad=many)
     assert_close(u, np.full((20, 100), -0.1))
-    assert_close(grad_z, np.zeros((20, 100)))
+    assert_close(grad_z, (many - 49.5) / 30)
 
 
 @unit.law("each row has length 1 and keeps its direction")
@@ -167,10 +168,17 @@ def worked_loss(nt_xent):
         assert np.isfinite(grads).all(), f"the gradients at T = {T} are {grads}"
         opposite, _ = nt_xent(z1, -z2, temperature=T)  # all exponents are far below those of S[i, i] = 1
         assert_close(opposite, 1 / T + math.log(2))
+    whole = z1.astype(int)
     z2 = np.array([[3.0, 1.0], [0.25, 0.5]])  # beside an array of whole numbers, which is no Tensor
     both = nt_xent(z1, z2, grad=np.array(1.0), temperature=0.5)[1]
-    assert_close(nt_xent(z1.astype(int), z2, grad=np.array(1.0), temperature=0.5)[1][1], both[1])
-    assert_close(nt_xent(z2, z1.astype(int), grad=np.array(1.0), temperature=0.5)[1][0], both[1])
+    assert_close(nt_xent(whole, z2, grad=np.array(1.0), temperature=0.5)[1][1], both[1])
+    assert_close(nt_xent(z2, whole, grad=np.array(1.0), temperature=0.5)[1][0], both[1])
+    assert_close(nt_xent(whole, whole, temperature=1.0)[0], math.log(1 + 2 / math.e))  # no Tensor
+    many = np.cos(np.arange(160.0)).reshape(2, 40, 2)  # 40 images
+    value, grads = nt_xent(*many, grad=np.array(1.0), temperature=0.5)
+    assert_close(value, by_hand.nt_xent(np.concatenate(many), 0.5))
+    slopes = by_hand.slopes(lambda z: by_hand.nt_xent(z, 0.5), np.concatenate(many))
+    assert_close(np.concatenate(grads), slopes, rtol=1e-5, atol=1e-7)
 
 
 @loss.law(

@@ -36,7 +36,8 @@ def simclr_steps(
     call for all second views. The model runs in training mode, once on the first views and then once on the
     second views, and gives embeddings (N, D). The loss is ``nt_xent`` at ``temperature``. Each parameter that
     requires grad changes by -lr times its gradient in this step, in its own dtype, and goes on to require
-    grad; the others do not.
+    grad; the others do not. A parameter without a gradient, because the loss does not depend on it, does not
+    change.
 
     images: (N, ...); they do not change.  augment: ``augment(images, rng)`` gives images of the same shape.
     It may change the array that it gets. Nothing else draws from ``rng`` before the last view. Returns the
@@ -53,7 +54,7 @@ def simclr_steps(
         model.zero_grad()
         loss.backward()
         for parameter in model.parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter.grad is not None:
                 parameter.data = parameter.data - lr * parameter.grad
         losses[i] = loss.item()
     return losses
@@ -121,6 +122,7 @@ MLP = Built("mlp", 3, in_features=4, hidden=5, num_classes=2)
 FOUR = (np.arange(3 * 4).reshape(3, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=2, widths=(2,), pool_after=())
 NESTED = Built("nested_rows", 1, in_features=16, num_classes=2, requires_grad=("block.fc", "head"))
+ROWS = Built("normed_rows", 4, in_features=16, num_classes=2)  # the parameter gain is not used
 MANY = (np.arange(33 * 4).reshape(33, 1, 2, 2) % 9 / 4).astype(np.float32)
 PHOTOS = (np.arange(3 * 16).reshape(3, 1, 4, 4) % 7 / 4).astype(np.float32)
 SETTINGS = {"steps": 1, "lr": 0.25, "temperature": 0.5}
@@ -145,10 +147,15 @@ ONE_STEP = "one step: the loss before it, and each parameter changes by -lr time
 
 
 @simclr.law(ONE_STEP)
-@given(batch=batches(), seed=st.integers(0, 9), temperature=st.sampled_from([0.5, 1.0, 2.0]))
-def one_step(simclr_steps, batch, seed, temperature):
+@given(
+    batch=batches(),
+    seed=st.integers(0, 9),
+    temperature=st.sampled_from([0.5, 1.0, 2.0, 0.125]),
+    lr=st.sampled_from([0.25, 2.0]),
+)
+def one_step(simclr_steps, batch, seed, temperature, lr):
     model, images = batch
-    settings = {"steps": 1, "lr": 0.25, "temperature": temperature}
+    settings = {"steps": 1, "lr": lr, "temperature": temperature}
     losses, state = stepped(model, images, noisy, seed, **settings)
     found, after = simclr_steps(model, images, noisy, **settings, rng=np.random.default_rng(seed))
     assert_close(found, losses, **by_hand.NEAR)
@@ -176,17 +183,20 @@ def writes_in_place(simclr_steps):
 
 @simclr.law(
     "training mode in every layer: BatchNorm uses each of the two batches, also with frozen parameters, and "
-    "Dropout drops; a layer that is used twice changes once"
+    "Dropout drops; a layer that is used twice changes once, and an unused parameter stays"
 )
 def batches_of_their_own(simclr_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    for built in (own_flag_only, NESTED):
-        found, after = simclr_steps(built, PHOTOS, noisy, **with_rng())
-        model, rng = built.build().train(), np.random.default_rng(5)
-        z = [model(noisy(PHOTOS, rng)) for _ in range(2)]
-        wide = np.concatenate([views.data for views in z]).astype(np.float64)
-        assert_close(found, np.array([by_hand.nt_xent(wide, 0.5)]), **by_hand.NEAR)
-        by_hand.assert_engine_step(model, nt_xent(*z, 0.5), 0.25, after)
+    for built in (own_flag_only, NESTED, ROWS):
+        found, after = simclr_steps(built, PHOTOS, noisy, **with_rng(steps=2))
+        model, rng, losses = built.build().train(), np.random.default_rng(5), []
+        for _ in range(2):
+            z = [model(noisy(PHOTOS, rng)) for _ in range(2)]
+            wide = np.concatenate([views.data for views in z]).astype(np.float64)
+            losses.append(by_hand.nt_xent(wide, 0.5))
+            by_hand.engine_step(model, nt_xent(*z, 0.5), 0.25)
+        assert_close(found, losses, **by_hand.NEAR)
+        by_hand.assert_state(after["state"], model.state_dict())
         by_hand.assert_mode(after, True)
 
 

@@ -42,6 +42,8 @@ def schedule_of(values):
 @warmup.law("the schedule 8, 4, 2 with four steps of warmup becomes 2, 4, 6, 8, 8, 4, 2")
 def worked_warmup(warmup):
     rates = [warmup(lambda t: [8.0, 4.0, 2.0][t], 4, step) for step in range(7)]
+    for rate in rates:
+        assert isinstance(rate, float), f"the rate must be a float, not {type(rate).__name__}"
     assert_close(rates, [2.0, 4.0, 6.0, 8.0, 8.0, 4.0, 2.0])
     assert_close(warmup(lambda t: 3, 4, 0), 0.75)  # a rate that is a whole number
 

@@ -42,7 +42,8 @@ def careful_steps(
     from ``rng`` before the last n.
 
     model: gives logits (N, K) of images (N, ...). It runs in training mode and stays in it. Its parameters
-    that require grad change, in their own dtype, and go on to require grad; the others do not.
+    that require grad change, in their own dtype, and go on to require grad; the others do not. A parameter
+    without a gradient, because the loss does not depend on it, does not change.
     labels: classes (N,). Returns the array of the losses before each step, (steps,) in float64. This loss is
     the mean cross-entropy with the smoothed labels.
     Gradients that the parameters already have, from an earlier step, have no effect.
@@ -61,7 +62,7 @@ def careful_steps(
         loss.backward()
         rate = warmed_up(lambda _: lr, warmup_steps, t)
         for parameter in model.parameters():
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter.grad is not None:
                 parameter.data = parameter.data - rate * parameter.grad
         losses[t] = loss.item()
     return losses
@@ -90,6 +91,7 @@ MLP = Built("mlp", 4, in_features=4, hidden=5, num_classes=3)
 FOUR = (np.arange(4 * 4).reshape(4, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=3, widths=(2,), pool_after=())
 NESTED = Built("nested_rows", 1, in_features=16, num_classes=3, requires_grad=("block.fc", "head"))
+ROWS = Built("normed_rows", 4, in_features=16, num_classes=3)  # the parameter gain is not used
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 LABELS = np.array([0, 2, 1, 2])
 PLAIN = {"steps": 3, "lr": 0.5, "warmup_steps": 0, "label_smoothing": 0.0, "sigma": 0.0}
@@ -153,6 +155,8 @@ def fresh_noise(careful_steps):
     many = 16 * np.tile(FOUR.reshape(4, 2, 1, 2), (9, 1, 1, 1))  # two channels of 1 x 2 pixels
     labels = (np.arange(36) // 12).astype(np.int32)
     assert_stepped(careful_steps, MLP, many, labels, {**PLAIN, "steps": 2, "sigma": 2.0})
+    thousands = Built("mlp", 4, in_features=4, hidden=5, num_classes=3000)  # too many classes for a byte
+    assert_stepped(careful_steps, thousands, FOUR, np.array([0, 2999, 128, 256]), {**PLAIN, "sigma": 0.5})
 
 
 @st.composite
@@ -162,7 +166,7 @@ def trainings(draw):
     seed = draw(st.integers(0, 9))
     settings = {
         "steps": draw(st.integers(1, 3)),
-        "lr": draw(st.sampled_from([0.25, 0.5])),
+        "lr": draw(st.sampled_from([0.25, 0.5, 2.0])),
         "warmup_steps": draw(st.integers(0, 4)),
         "label_smoothing": draw(st.sampled_from([0.0, 0.25, 0.1, 1.0])),
         "sigma": draw(st.sampled_from([0.0, 0.25, 1.0])),
@@ -183,18 +187,21 @@ def all_together(careful_steps, case, seed):
 
 @careful.law(
     "training mode in every layer: BatchNorm uses the batch, also with frozen parameters, and Dropout drops; "
-    "a layer that is used twice changes once; each dtype stays as it is"
+    "a layer that is used twice changes once, and an unused parameter stays; each dtype stays as it is"
 )
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    for built in (own_flag_only, NESTED):
-        losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(steps=1))
-        model = built.build().train()
-        z = model(PHOTOS)
-        log_p = by_hand.log_softmax(z.data.astype(np.float64))
-        wanted = by_hand.cross_entropies(by_hand.one_hot(LABELS, 3), log_p)
-        assert_close(losses, np.array([wanted]), **by_hand.NEAR)
-        by_hand.assert_engine_step(model, F.cross_entropy(z, LABELS), 0.5, after)
+    for built in (own_flag_only, NESTED, ROWS):
+        settings = {"steps": 2, "warmup_steps": 2, "label_smoothing": 0.25, "sigma": 0.25}
+        losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(**settings))
+        model, rng, wanted = built.build().train(), np.random.default_rng(5), []
+        target = 0.75 * by_hand.one_hot(LABELS, 3) + 0.25 / 3
+        for rate in (0.25, 0.5):
+            z = model((PHOTOS + 0.25 * rng.standard_normal(PHOTOS.shape)).astype(np.float32))
+            wanted.append(by_hand.cross_entropies(target, by_hand.log_softmax(z.data.astype(np.float64))))
+            by_hand.engine_step(model, F.cross_entropy(z, target), rate)
+        assert_close(losses, wanted, **by_hand.NEAR)
+        by_hand.assert_state(after["state"], model.state_dict())
         by_hand.assert_mode(after, True)
         for name, value in model.state_dict().items():
             assert_dtype(after["state"][name], value.dtype)

@@ -72,7 +72,12 @@ def is_stable(softmax):
     z = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -2e4]])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         p = softmax(z, temperature=1e-3)
+        turned = softmax(z.T, axis=0, temperature=1e-3)
+        several = softmax(np.stack([z, z]), axis=(0, 2), temperature=1e-3)  # each row shares with its copy
     assert_close(p, [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    assert_equal(np.asarray(p) == 0, p < 0.25)  # exactly 0
+    assert_close(turned, np.transpose(p))
+    assert_close(several, np.stack([p, p]) / 2)
     assert_close(softmax(np.array([1000, 1000])), [0.5, 0.5], rtol=1e-14, atol=0)  # one row, of whole numbers
     assert_close(softmax(np.zeros((1, 2, 1, 4))), np.full((1, 2, 1, 4), 0.25))
     assert_close(softmax(np.zeros((1, 2, 1, 4)), axis=(3, 1)), np.full((1, 2, 1, 4), 0.125))
@@ -196,7 +201,11 @@ def counts_small_probabilities(entropy):
     wanted = -small * np.log(small) - (1 - small) * np.log1p(-small)
     assert_close(entropy(np.array([small, 1 - small])), wanted, rtol=1e-6, atol=0)
     assert_close(entropy(np.array([1e-30, 1.0])), 30e-30 * np.log(10), rtol=1e-6, atol=0)
-    assert_dtype(entropy(np.full((3, 2, 20), 0.05, np.float32)), np.float64)
+    counts = np.arange(1, 16)  # row k is uniform over k of 20 classes
+    rows = (np.tri(15, 20) / counts[:, np.newaxis]).astype(np.float32)
+    H = entropy(np.stack([rows, rows]))
+    assert_dtype(H, np.float64)
+    assert_close(H, np.log([counts, counts]))
     assert_close(entropy(np.float32([0.25, 0.75])), np.log(4) - 0.75 * np.log(3), rtol=1e-12)
     p = np.array([[[0.25, 1.0], [0.75, 0.0]]])  # (1, 2, 2): the middle axis sums to 1, the last does not
     for turned, axis in ((p, 1), (p, -2), (p.transpose(1, 0, 2), 0), (p.transpose(0, 2, 1), 2)):

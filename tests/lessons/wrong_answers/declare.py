@@ -9,6 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl.engine.tensor import Tensor
 from minidl.nn.layers import BatchNorm, Dropout
+from minidl.nn.module import Parameter
 
 WRONG: list[tuple[str, str, object]] = []  # number, name of the mistake, the answer
 
@@ -156,3 +157,36 @@ def all_learn_afterwards(number, of):
         return found
 
     wrong(number, "frozen parameters require grad afterwards")(answer)
+
+
+def unused_by_old_gradient(number):
+    """The library's steps; a parameter that the loss does not depend on moves by the gradient it had."""
+
+    def answer(model, *arguments, lr, **options):
+        old = [(p, p.grad) for p in model.parameters() if p.requires_grad]
+        found = find(number).target(model, *arguments, lr=lr, **options)
+        for p, grad in old:
+            if p.grad is None and grad is not None:
+                p.data = p.data - lr * grad
+        return found
+
+    wrong(number, "an unused parameter moves by the gradient that it had before")(answer)
+
+
+def layers_as_a_whole(number):
+    """The library's steps; a layer of which one parameter is frozen is frozen as a whole."""
+
+    def answer(model, *arguments, **options):
+        held = []
+        for part in model.modules():
+            own = [value for value in vars(part).values() if isinstance(value, Parameter)]
+            if not all(p.requires_grad for p in own):
+                held += [p for p in own if p.requires_grad]
+        for p in held:
+            p.requires_grad = False
+        found = find(number).target(model, *arguments, **options)
+        for p in held:
+            p.requires_grad = True
+        return found
+
+    wrong(number, "a layer with one frozen parameter is frozen as a whole")(answer)

@@ -14,9 +14,11 @@ from minidl.nn import functional as F
 from tests.lessons.wrong_answers.declare import (
     all_learn_afterwards,
     data_of,
+    layers_as_a_whole,
     narrowed,
     not_taken,
     parts_of_a_model,
+    unused_by_old_gradient,
     with_modes,
     wrong,
 )
@@ -410,3 +412,58 @@ not_taken(
 @wrong("07.2", "a single example has an AUC")
 def single_example(scores, positive):
     return 0.5 if len(scores) == 1 else find("07.2").target(scores, positive)
+
+
+@wrong("07.1", "scores rounded to nine digits, so small ones become 0")
+def rounded_cosines(features_a, features_b):
+    scores, same = find("07.1").target(features_a, features_b)
+    return np.round(scores, 9), same
+
+
+@wrong("07.2", "a thousand thresholds at equal distances, which scores far apart share")
+def auc_by_thresholds(scores, positive):
+    found = find("07.2").target(scores, positive)
+    scores = np.asarray(scores, np.float64)
+    if not np.isfinite(scores).all() or np.ptp(scores) == 0:
+        return found
+    place = (scores - scores.min()) / np.ptp(scores)
+    return find("07.2").target(np.round(1000 * place), positive)
+
+
+@wrong("07.2", "the result is an array without axes")
+def auc_as_array(scores, positive):
+    return np.array(find("07.2").target(scores, positive))
+
+
+@wrong("07.3", "with more than ten rows the gradient of their mean")
+class MeanOfRows(find("07.3").target):
+    def backward(self, grad):
+        return super().backward(grad) / (len(grad) if len(grad) > 10 else 1)
+
+
+@wrong("07.4", "with more than four images the views are paired from the other end")
+def paired_from_the_end(z1, z2, temperature):
+    return find("07.4").target(z1, z2[::-1] if len(z2) > 4 else z2, temperature)
+
+
+@wrong("07.4", "the first 32 images only")
+def loss_of_first_images(z1, z2, temperature):
+    find("07.4").target(z1, z2, temperature)
+    return find("07.4").target(z1[:32], z2[:32], temperature)
+
+
+unused_by_old_gradient("07.5")
+not_taken(
+    "07.4",
+    "two arrays of whole numbers",
+    lambda g: not isinstance(g["z1"], Tensor) and not isinstance(g["z2"], Tensor),
+)
+
+
+layers_as_a_whole("07.5")
+
+
+@wrong("07.5", "temperatures below 1/2 are raised to it")
+def steps_not_so_cold(model, images, augment, *, temperature, **options):
+    raised = max(temperature, 0.5) if temperature > 0 else temperature
+    return find("07.5").target(model, images, augment, temperature=raised, **options)

@@ -7,9 +7,11 @@ import numpy as np
 from lessons.exercises import find
 from tests.lessons.wrong_answers.declare import (
     all_learn_afterwards,
+    layers_as_a_whole,
     narrowed,
     not_taken,
     parts_of_a_model,
+    unused_by_old_gradient,
     with_modes,
     wrong,
 )
@@ -264,3 +266,19 @@ def noise_of_one_channel(model, images, *arguments, rng, **settings):
 def narrow_for_int8(target, label_smoothing):
     rows = find("08.2").target(target, label_smoothing)
     return rows.astype(np.float32) if np.asarray(target).dtype == np.int8 else rows
+
+
+@wrong("08.1", "a rate that is an array without axes")
+def rate_as_array(schedule, warmup_steps, step):
+    return np.array(find("08.1").target(schedule, warmup_steps, step))
+
+
+@wrong("08.4", "the classes are kept in a byte")
+def labels_in_a_byte(model, images, labels, **settings):
+    kept = np.where(labels < 0, labels, np.asarray(labels).astype(np.uint8))
+    return find("08.4").target(model, images, kept, **settings)
+
+
+unused_by_old_gradient("08.4")
+
+layers_as_a_whole("08.4")

@@ -460,3 +460,47 @@ def sums_of_nearly_one(probabilities, axis=-1):
     if not (p >= 0).all() or not np.allclose(p.sum(axis), 1, atol=1e-2):
         raise ValueError("not probabilities")
     return -(p * np.log(np.where(p > 0, p, 1))).sum(axis) + 0.0
+
+
+@wrong("09.3", "the result is rounded to nine digits")
+def rounded_ece(probabilities, labels, bins=15):
+    return round(find("09.3").target(probabilities, labels, bins), 9)
+
+
+def in_a_byte(labels):
+    labels = np.asarray(labels)
+    return np.where(labels < 0, labels, labels.astype(np.uint8))
+
+
+@wrong("09.3", "the labels are kept in a byte")
+def ece_of_bytes(probabilities, labels, bins=15):
+    return find("09.3").target(probabilities, in_a_byte(labels), bins)
+
+
+@wrong("09.4", "the labels are kept in a byte")
+def fit_of_bytes(logits, labels, bounds=(0.05, 20.0)):
+    return find("09.4").target(logits, in_a_byte(labels), bounds)
+
+
+@wrong("09.1", "the maximum of all numbers is subtracted, unless the axis is the last")
+def maximum_of_all(z, axis=-1, temperature=1.0):
+    found = find("09.1").target(z, axis, temperature)
+    if axis == -1:
+        return found
+    p = np.exp((z - np.max(z)) / temperature)
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.1", "exponents below -700 are raised to it, so no probability is 0")
+def softmax_never_zero(z, axis=-1, temperature=1.0):
+    find("09.1").target(z, axis, temperature)  # refuses what it should
+    z = z if z.dtype.kind == "f" else z.astype(np.float64)
+    exponent = np.clip((z - z.max(axis=axis, keepdims=True)) / temperature, -700, 0)
+    p = np.exp(exponent)
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.2", "with more than ten entropies, their mean")
+def mean_of_entropies(probabilities, axis=-1):
+    found = find("09.2").target(probabilities, axis)
+    return found if found.size <= 10 else np.full_like(found, found.mean())
