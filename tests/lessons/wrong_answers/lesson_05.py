@@ -713,3 +713,10 @@ def moves_whole_layers(teacher, student, images, labels, *, lr, **options):
     for path, parameter in student.named_parameters():
         parameter.requires_grad = learns[path]
     return loss
+
+
+@wrong("05.2", "the user's teacher_logits no longer require grad afterwards")
+def freezes_the_teacher(student_logits, teacher_logits, labels, *, alpha):
+    if isinstance(teacher_logits, Tensor):
+        teacher_logits.requires_grad = False
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
