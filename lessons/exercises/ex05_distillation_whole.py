@@ -156,24 +156,27 @@ def loss_in_float32(loss):
     assert_dtype(grads[0], np.float32)
     hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 1.5))
     assert_close(y, np.array(0.5 * hard + 0.5 * 2.25 * softly), rtol=1e-5)
-    for alpha, beta in ((1.0, 0.0), (0.0, 1.0)):
-        y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), alpha=alpha, beta=beta, temperature=1.5)
+    for alpha, beta, kind in ((1.0, 0.0, "ce"), (0.0, 1.0, "ce"), (0.0, 1.0, "kl"), (0.5, 1.0, "kl")):
+        options = {"alpha": alpha, "beta": beta, "temperature": 1.5, "soft": kind}
+        y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), **options)
         assert_dtype(y, np.float32)
 
 
 @whole.law("labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only")
 def other_labels(loss):
     z = np.array([[1.0, 0.0, 2.0], [0.5, 0.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0]])
-    teacher, log_p, options = z[::-1] / 2, log_softmax(z), {"alpha": 0.5, "beta": 2.0, "temperature": 2.0}
-    softly = cross_entropies(np.exp(log_softmax(teacher, 2.0)), log_softmax(z, 2.0))
+    log_p, log_p2, log_q = log_softmax(z), log_softmax(z, 2.0), log_softmax(z[::-1] / 2, 2.0)
     rows = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
-    for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
-        value, grads = loss(z, teacher, y, grad=np.array(1.0), **options)
-        assert_close(value, np.array(0.5 * cross_entropies(np.float64(y), log_p) + 2 * softly))
-        of_soft = np.exp(log_softmax(z, 2.0)) - np.exp(log_softmax(teacher, 2.0))
-        assert_close(grads[0], ((np.exp(log_p) - y) / 2 + of_soft) / 4)
-    value, _ = loss(z, teacher, np.array([0, -100, 1, 2], np.int32), **options)
-    assert_close(value, np.array(-0.5 * (log_p[0, 0] + log_p[2, 1] + log_p[3, 2]) / 3 + 2 * softly))
+    for beta, kind in ((2.0, "ce"), (2.0, "kl"), (0.0, "ce")):
+        options = {"alpha": 0.5, "beta": beta, "temperature": 2.0, "soft": kind}
+        softly = beta * cross_entropies(np.exp(log_q), log_p2 - (kind == "kl") * log_q)
+        of_soft = beta / 2 * (np.exp(log_p2) - np.exp(log_q))
+        for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
+            value, grads = loss(z, z[::-1] / 2, y, grad=np.array(1.0), **options)
+            assert_close(value, np.array(0.5 * cross_entropies(np.float64(y), log_p) + softly))
+            assert_close(grads[0], ((np.exp(log_p) - y) / 2 + of_soft) / 4)
+        value, _ = loss(z, z[::-1] / 2, np.array([0, -100, 1, 2], np.int32), **options)
+        assert_close(value, np.array(-0.5 * (log_p[0, 0] + log_p[2, 1] + log_p[3, 2]) / 3 + softly))
 
 
 @whole.law(
@@ -430,8 +433,8 @@ def parameters_keep_float32(step):
     layer = Built("linear", weight=weight, dtype="float64")
     p = np.exp(images @ weight.T)
     for lr, rtol in ((1e-9, 1e-5), (0.1, 1e-12)):
-        _, after = step(layer, layer, images, np.array([0]), alpha=1.0, temperature=1.0, lr=lr)
-        moved = lr * (p / p.sum() - np.eye(2)[:1]).T @ images
+        _, after = step(layer, layer, images, np.array([0]), alpha=0.5, temperature=2.0, lr=lr)
+        moved = lr * 0.5 * (p / p.sum() - np.eye(2)[:1]).T @ images  # the teacher has the same answer
         assert_dtype(after["state"]["weight"], np.float64)
         assert_close(weight - after["state"]["weight"], moved, rtol=rtol, atol=0)
     shared = Built("shared_rows", 4, in_features=2)  # fc, relu and again, of one weight; spare is not used

@@ -720,3 +720,18 @@ def freezes_the_teacher(student_logits, teacher_logits, labels, *, alpha):
     if isinstance(teacher_logits, Tensor):
         teacher_logits.requires_grad = False
     return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+not_taken(
+    "05.4", "rows of probabilities beside KL", lambda g: g["soft"] == "kl" and np.ndim(g["labels"]) == 2
+)
+
+
+@wrong("05.5", "the teacher's probabilities are rounded to float32, for a student in float64 too")
+def teacher_in_float32(teacher, student, *arguments, **options):
+    forward = teacher.forward
+    teacher.forward = lambda x: Tensor(forward(x).data.astype(np.float32))
+    try:
+        return find("05.5").target(teacher, student, *arguments, **options)
+    finally:
+        del teacher.forward
