@@ -75,7 +75,7 @@ def constant_up_to_rounding(scale):
     assert_close(scale(sparse, sparse[4:6]), [[-0.25], [4.0]])
 
 
-@scale.law("the result is computed in float64, also for float32 features and for whole numbers")
+@scale.law("the result is computed in float64, also for float32, for whole numbers and for two dtypes")
 def standardised_in_float64(scale):
     for table in (np.array([[0.1], [0.2], [0.4]], np.float32), np.arange(3600).reshape(300, 12) ** 2):
         answer = scale(table, table)
@@ -83,13 +83,17 @@ def standardised_in_float64(scale):
         numbers = table[:, -1].tolist()
         m, s = statistics.fmean(numbers), statistics.pstdev(numbers)
         assert_close(answer[:, -1], [(x - m) / s for x in numbers], rtol=1e-12)
+    thirds = np.array([[0], [2 / 3]])
+    for dtype in (np.float32, np.int64, np.uint8):
+        assert_close(scale(np.array([[0], [2]], dtype), thirds), thirds - 1, rtol=1e-12)
+        assert_close(scale(thirds, np.array([[0], [2]], dtype)), [[-1], [5]], rtol=1e-12)
 
 
 @scale.law(
-    "a column that varies by 2e-9, or by 0.01 around a million, is not constant; a single row is constant"
+    "a column that varies by 2e-11, or by 0.01 around a million, is not constant; a single row is constant"
 )
 def worked_small_spread(standardise):
-    table = np.array([[0.0, 1e6], [2e-9, 1e6 + 0.01]])
+    table = np.array([[0.0, 1e6], [2e-11, 1e6 + 0.01]])
     assert_close(standardise(table, table), [[-1.0, -1.0], [1.0, 1.0]], rtol=1e-5)
     assert_close(standardise(table[:1], table + 3), np.zeros((2, 2)))
 
@@ -191,10 +195,11 @@ def keeps_distances(pca_projection, features):
     points = np.array(pca_projection(features, 2))
     before = np.linalg.norm(features[:, None] - features, axis=-1)
     assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, atol=1e-9)
-    wide = np.vander(features.sum(axis=1), 3)[[0, 1, 2, 3, 0, 1]] + np.eye(6, 3)  # six points, three columns
-    points = np.array(pca_projection(wide, 3))
-    before = np.linalg.norm(wide[:, None] - wide, axis=-1)
-    assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, rtol=1e-9, atol=1e-7)
+    tall = np.vander(features.sum(axis=1), 3)[[0, 1, 2, 3, 0, 1]] + np.eye(6, 3)  # six points, three columns
+    for table in (tall, tall.T):
+        points = np.array(pca_projection(table, 3))
+        before = np.linalg.norm(table[:, None] - table, axis=-1)
+        assert_close(np.linalg.norm(points[:, None] - points, axis=-1), before, rtol=1e-9, atol=1e-7)
 
 
 @pca.law("ValueError for a single point, and for more dimensions than points or columns")
@@ -348,16 +353,19 @@ def is_stable(probe_loss):
     assert_close(beside, np.log(2) / 2)  # a row of equal logits beside a row of large logits
 
 
-@probe.law("everything is computed in float64, also for float32 weights and features")
+@probe.law("everything is computed in float64, also if some or all of weight, bias and features are float32")
 def gradients_in_float64(probe_loss):
-    weight, bias, features = (np.ones(shape, np.float32) for shape in ((2, 3), (2,), (4, 3)))
-    weight[0, 0], features[:, 1] = 0.1, [0.3, 0.7, -0.2, 0.9]
-    given = weight, bias, features
-    narrow, wide = (probe_loss(*(x.astype(t) for x in given), np.array([0, 1, 1, 0]), 0.5) for t in "fd")
-    assert_close(narrow[0], wide[0], rtol=1e-12)
-    for grad, expected in zip(narrow[1:], wide[1:], strict=True):
-        assert_dtype(grad, np.float64)
-        assert_close(grad, expected, rtol=1e-12, atol=1e-15)
+    weight, bias, features = (np.ones(shape) for shape in ((2, 3), (2,), (4, 3)))
+    weight[0, 0], bias[1], features[:, 1] = 0.1, 0.7, [0.3, 0.7, -0.2, 0.9]
+    for kinds in ("fff", "fdd", "dfd", "ddf"):  # float32 and float64
+        given = [x.astype(kind) for x, kind in zip((weight, bias, features), kinds, strict=True)]
+        narrow, wide = (
+            probe_loss(*some, np.array([0, 1, 1, 0]), 0.5) for some in (given, map(np.float64, given))
+        )
+        assert_close(narrow[0], wide[0], rtol=1e-12)
+        for grad, expected in zip(narrow[1:], wide[1:], strict=True):
+            assert_dtype(grad, np.float64)
+            assert_close(grad, expected, rtol=1e-12, atol=1e-15)
 
 
 @probe.law("weights 1 and 3 with l2 = 0.1 add 1/2 to the loss, 0.1 and 0.3 to dL/dW, and nothing to dL/db")

@@ -20,10 +20,10 @@ def head_on_features(
     """Train a head on the features of a fixed network. Returns its weight (K, D) and bias (K,), in float64.
 
     The features f of an image are the output of the layer with the dotted path ``layer``, in evaluation mode.
-    ``reshape`` makes them one row of D numbers. ``standardise(features, features)`` scales them; a feature
-    that is equal for all images becomes 0. ``linear_probe(scaled, labels, l2)`` finds the best head on the
-    scaled features, a Linear. The model runs without a graph, in ``no_grad()``. Its mode is the same
-    afterwards.
+    ``reshape`` makes them one row of D numbers. ``standardise(features, features)`` scales them, with means
+    and deviations in float64; a feature that is equal for all images becomes 0.
+    ``linear_probe(scaled, labels, l2)`` finds the best head on the scaled features, a Linear. The model runs
+    without a graph, in ``no_grad()``. Its mode is the same afterwards.
 
     The result is a head on the original features: weight @ f + bias gives the same logits as the best head
     on the scaled f. A feature that is equal for all images has a weight of 0.
@@ -113,9 +113,9 @@ def worked_head(head_on_features):
     weight, bias = head_on_features(MLP, 0 * both, np.array([0, 1, 1, 1]), layer="flatten", l2=1.0)
     assert_close(weight, np.zeros((2, 4)))  # all features are constant: probabilities 1/4 and 3/4
     assert_close(bias, [-np.log(3) / 2, np.log(3) / 2], rtol=1e-4)
-    images[:, 0, 0, 0] *= np.float32(2.0**-20)  # small, but not constant
+    images[:, 0, 0, 0] *= np.float32(2.0**-36)  # small, but not constant
     weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
-    assert_close(weight[:, 0], [-0.5 * 2.0**20, 0.5 * 2.0**20], rtol=1e-4)
+    assert_close(weight[:, 0], [-0.5 * 2.0**36, 0.5 * 2.0**36], rtol=1e-4)
     assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
 
 
@@ -148,6 +148,8 @@ def other_tasks(head_on_features):
         rng, classes = np.random.default_rng(seed), 2 + seed % 3
         images = rng.integers(-8, 9, (9, 1, 3, 4)).astype(np.float32) / 4
         assert_best(head_on_features, model, images, np.arange(9) % classes, "block1", 0.25)
+        far = images[..., :2, :2] + 2**20  # where a mean in float32 is inaccurate
+        assert_best(head_on_features, MLP, far, np.arange(9) % classes, "flatten", 0.25)
 
 
 @head.law(
@@ -161,6 +163,8 @@ def head_of_training(head_on_features):
         evaluated = head_on_features(CNN, PHOTOS, LABELS, layer="block2.bn", l2=0.5)
         for array, expected in zip(found, evaluated, strict=True):
             assert_close(array, expected, rtol=1e-4, atol=1e-5)
+    own = Built("shared_relu", 1, in_features=16, num_classes=2, training=True)
+    assert_best(head_on_features, own, PHOTOS, LABELS, "dropout", 0.5)
 
 
 @head.law("weight and bias are float64")

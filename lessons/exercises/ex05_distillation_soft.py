@@ -106,6 +106,8 @@ def cold_teacher(soft, student):
     for T in (1e-3, 1e-15, 1e6):  # as at 1: the teacher's logits shrink as much
         y, _ = soft(student, T * teacher, temperature=1.5, teacher_temperature=T)
         assert_close(y, soft(student, teacher, temperature=1.5, teacher_temperature=1.0)[0])
+        y, _ = soft(T * student, teacher, temperature=T, teacher_temperature=1.5)
+        assert_close(y, soft(student, teacher, temperature=1.0, teacher_temperature=1.5)[0])
 
 
 @soft.law(
@@ -114,9 +116,10 @@ def cold_teacher(soft, student):
 def soft_of_large_logits(soft):
     student, teacher = np.array([[1000.0, -1000.0]]), np.array([[-1000.0, 1000.0]])
     for kind in ("ce", "kl"):
-        for dtype in (np.float32, np.float64):
+        for dtype, other in ((np.float32, np.float64), (np.float64, np.float32)):
             z_s, grad = student.astype(dtype), np.array(1, dtype)
-            y, grads = soft(z_s, teacher, grad=grad, temperature=1.0, soft=kind)
+            y, grads = soft(z_s, teacher.astype(other), grad=grad, temperature=1.0, soft=kind)
+            assert_dtype(y, dtype)
             assert_close(y, np.array(2000.0))
             assert_close(grads[0], [[1.0, -1.0]])
         y, _ = soft(np.array([[0.0, -np.inf]]), teacher, temperature=1.0, soft=kind)

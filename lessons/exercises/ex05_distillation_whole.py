@@ -156,24 +156,27 @@ def loss_in_float32(loss):
     assert_dtype(grads[0], np.float32)
     hard, softly = (cross_entropies([[0.5, 0.5]], log_softmax(TEN.astype(float), tau)) for tau in (1, 1.5))
     assert_close(y, np.array(0.5 * hard + 0.5 * 2.25 * softly), rtol=1e-5)
-    for alpha, beta in ((1.0, 0.0), (0.0, 1.0)):
-        y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), alpha=alpha, beta=beta, temperature=1.5)
+    for alpha, beta, kind in ((1.0, 0.0, "ce"), (0.0, 1.0, "ce"), (0.0, 1.0, "kl"), (0.5, 1.0, "kl")):
+        options = {"alpha": alpha, "beta": beta, "temperature": 1.5, "soft": kind}
+        y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), **options)
         assert_dtype(y, np.float32)
 
 
 @whole.law("labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only")
 def other_labels(loss):
     z = np.array([[1.0, 0.0, 2.0], [0.5, 0.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, -1.0]])
-    teacher, log_p, options = z[::-1] / 2, log_softmax(z), {"alpha": 0.5, "beta": 2.0, "temperature": 2.0}
-    softly = cross_entropies(np.exp(log_softmax(teacher, 2.0)), log_softmax(z, 2.0))
+    log_p, log_p2, log_q = log_softmax(z), log_softmax(z, 2.0), log_softmax(z[::-1] / 2, 2.0)
     rows = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
-    for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
-        value, grads = loss(z, teacher, y, grad=np.array(1.0), **options)
-        assert_close(value, np.array(0.5 * cross_entropies(np.float64(y), log_p) + 2 * softly))
-        of_soft = np.exp(log_softmax(z, 2.0)) - np.exp(log_softmax(teacher, 2.0))
-        assert_close(grads[0], ((np.exp(log_p) - y) / 2 + of_soft) / 4)
-    value, _ = loss(z, teacher, np.array([0, -100, 1, 2]), **options)
-    assert_close(value, np.array(-0.5 * (log_p[0, 0] + log_p[2, 1] + log_p[3, 2]) / 3 + 2 * softly))
+    for beta, kind in ((2.0, "ce"), (2.0, "kl"), (0.0, "ce")):
+        options = {"alpha": 0.5, "beta": beta, "temperature": 2.0, "soft": kind}
+        softly = beta * cross_entropies(np.exp(log_q), log_p2 - (kind == "kl") * log_q)
+        of_soft = beta / 2 * (np.exp(log_p2) - np.exp(log_q))
+        for y in (rows, rows.astype(np.float32), np.int64(one_hot([0, 2, 1, 2], 3))):
+            value, grads = loss(z, z[::-1] / 2, y, grad=np.array(1.0), **options)
+            assert_close(value, np.array(0.5 * cross_entropies(np.float64(y), log_p) + softly))
+            assert_close(grads[0], ((np.exp(log_p) - y) / 2 + of_soft) / 4)
+        value, _ = loss(z, z[::-1] / 2, np.array([0, -100, 1, 2], np.int32), **options)
+        assert_close(value, np.array(-0.5 * (log_p[0, 0] + log_p[2, 1] + log_p[3, 2]) / 3 + softly))
 
 
 @whole.law(
@@ -325,7 +328,8 @@ def lessons_given(draw):
     images, y = draw(arrays((n, 1, 2, 2))).astype(np.float32), draw(label_arrays(n, k))
     y = y.astype(draw(st.sampled_from([np.int64, np.int32])))
     teacher = Built("mlp", seeds[0], **mlp, hidden=4)
-    student = Built("mlp", seeds[1], **mlp, hidden=3, requires_grad=draw(LEARNING))
+    learns = draw(LEARNING | st.just(("fc1.weight", "head.bias")))
+    student = Built("mlp", seeds[1], **mlp, hidden=3, requires_grad=learns)
     return (teacher, student, images, y), settings
 
 
@@ -408,6 +412,13 @@ def teacher_of_training(step):
         again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
         assert_close(again, value)
         assert_state(after_again["state"], after["state"])
+    own = Built("shared_relu", 1, in_features=16, num_classes=3)  # with a Dropout and a forward of its own
+    value, after = step(own, CNN[1], PHOTOS, y, **options)
+    for training in (True, ("dropout",)):
+        teacher = Built("shared_relu", 1, in_features=16, num_classes=3, training=training)
+        again, after_again = step(teacher, CNN[1], PHOTOS, y, **options)
+        assert_close(again, value)
+        assert_state(after_again["state"], after["state"])
 
 
 @step.law(
@@ -418,13 +429,14 @@ def parameters_keep_float32(step):
     for name, value in after["state"].items():
         if name.endswith(("weight", "bias")):
             assert_dtype(value, np.float32)
-    weight, images = np.array([[0.1, 0.2], [0.3, -0.1]]), np.array([[1.0, 2.0]])
+    weight, images = np.array([[0.1, 0.2], [0.3, -0.1]]), np.array([[0.7, 2.0]])
     layer = Built("linear", weight=weight, dtype="float64")
-    _, after = step(layer, layer, images, np.array([0]), alpha=1.0, temperature=1.0, lr=1e-9)
     p = np.exp(images @ weight.T)
-    moved = 1e-9 * (p / p.sum() - np.eye(2)[:1]).T @ images
-    assert_dtype(after["state"]["weight"], np.float64)
-    assert_close(weight - after["state"]["weight"], moved, rtol=1e-5, atol=0)
+    for lr, rtol in ((1e-9, 1e-5), (0.1, 1e-12)):
+        _, after = step(layer, layer, images, np.array([0]), alpha=0.5, temperature=2.0, lr=lr)
+        moved = lr * 0.5 * (p / p.sum() - np.eye(2)[:1]).T @ images  # the teacher has the same answer
+        assert_dtype(after["state"]["weight"], np.float64)
+        assert_close(weight - after["state"]["weight"], moved, rtol=rtol, atol=0)
     shared = Built("shared_rows", 4, in_features=2)  # fc, relu and again, of one weight; spare is not used
     _, after = step(layer, shared, images, np.array([0]), alpha=1.0, temperature=1.0, lr=0.5)
     before = wide(shared.build().state_dict())
@@ -437,17 +449,18 @@ def parameters_keep_float32(step):
 
 
 @step.law(
-    "images of ±1000 have finite losses and gradients; alpha, the temperature and lr may be whole numbers"
+    "images of ±1000 and 300 classes have finite losses and gradients; alpha, the temperature and lr may be "
+    "whole numbers"
 )
 def large_images(step):
-    teacher, student = (Built("mlp", seed, in_features=2, hidden=3, num_classes=3) for seed in (3, 4))
-    images, y = np.array([[1000, 0], [-1000, 500], [0, -1000]], np.float32), np.array([0, 1, 2])
+    teacher, student = (Built("mlp", seed, in_features=2, hidden=3, num_classes=300) for seed in (3, 4))
+    images, y = np.array([[1000, 0], [-1000, 500], [0, -1000]], np.float32), np.array([0, 1, 299])
     before = wide(student.build().state_dict())
     z_t, z_s = mlp_logits(wide(teacher.build().state_dict()), images), mlp_logits(before, images)
     for alpha, tau in ((1, 2), (0, 1), (0, 0.0625)):
         value, after = step(teacher, student, images, y, alpha=alpha, temperature=tau, lr=1)
         assert_close(value, whole_loss(z_s, z_t, y, alpha, tau), **NEAR)
-        of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, 3))
+        of_logits = alpha * (np.exp(log_softmax(z_s)) - one_hot(y, 300))
         of_logits += (1 - alpha) * tau * (np.exp(log_softmax(z_s, tau)) - np.exp(log_softmax(z_t, tau)))
         assert_state(after["state"], mlp_after(student, before, images, of_logits / 3, 1))
 

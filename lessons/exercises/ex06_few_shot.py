@@ -320,6 +320,7 @@ def worked_vote_ties(vote):
     for smaller, larger in ((-1, 3), (-9, -5), (9, 10)):
         assert_equal(vote(np.array([[larger, smaller]]), distances[1:]), np.array([smaller]))
     assert_equal(vote(np.array([[127, -100]], np.int8), distances[1:]), np.array([-100]))
+    assert_equal(vote(np.array([[9, 0]], np.uint8), distances[1:]), np.array([0]))
     for first, second in ((1.0, 1.0 + 1e-9), (1e-13, 2e-13), (1.0, 1.0 + 1e-13)):
         assert_equal(vote(labels[:1], np.array([[first, second]])), np.array([5]))
         assert_equal(vote(labels[:1], np.array([[second, first]])), np.array([3]))  # neighbours in any order

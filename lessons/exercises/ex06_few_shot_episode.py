@@ -248,7 +248,8 @@ def far_in_float32(knn_episode):
 )
 def refuses_an_episode(knn_episode):
     options = {"ways": 2, "shots": 1, "queries": 2, "k": 2}
-    for change in ({"ways": 3}, {"ways": 0}, {"shots": 2}, {"queries": 3}, {"k": 3}, {"k": 0}, {"k": -1}):
+    changes = ({"ways": 3}, {"ways": 0}, {"shots": 2}, {"queries": 3}, {"k": 3}, {"k": 0}, {"k": -1})
+    for change in (*changes, {"ways": 1}):  # one way, and one shot: then a k of 2 is too large
         given, rng = {**options, **change}, np.random.default_rng(0)
         which = f"{change} with two classes of three rows"
         assert_refuses(which, knn_episode, CORNERS, SEVENS_AND_THREES, **given, rng=rng)

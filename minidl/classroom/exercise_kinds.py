@@ -179,6 +179,8 @@ class Direct(Answerer):
         y = self.raw(*inputs, **params)
         kind = type(y).__name__
         require(isinstance(y, Tensor), f"{self.name} returned {kind}, must return a Tensor", WrongAnswer)
+        now = [z.data if isinstance(z, Tensor) and z.requires_grad else z for z in inputs]
+        require(same(list(arrays), now, unchanged), f"{self.name} changed a Tensor that it got", WrongAnswer)
         if grad is None:
             return np.array(y.data), ()
         y.backward(grad)

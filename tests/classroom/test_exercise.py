@@ -465,6 +465,20 @@ def test_a_tensor_function_must_return_a_tensor():
         squares.adapt(lambda prediction, target: prediction.data)(np.ones(2), np.ones(2))
 
 
+def test_a_tensor_function_may_not_change_the_tensors_that_it_gets():
+    def freezes(prediction, target):
+        target.requires_grad = False
+        return ((prediction - target) ** 2).sum()
+
+    def moves(prediction, target):
+        target.data = target.data + 1
+        return ((prediction - target) ** 2).sum()
+
+    for answer in (freezes, moves):
+        with pytest.raises(WrongAnswer, match="changed a Tensor that it got"):
+            squares.adapt(answer)(np.ones(2), np.ones(2))
+
+
 def test_an_input_that_a_loss_does_not_depend_on_has_gradient_zero():
     _, (_, grad_target) = squares.adapt(lambda p, t: (p * t.detach()).sum())(
         np.ones(2), np.ones(2), grad=np.array(1.0)

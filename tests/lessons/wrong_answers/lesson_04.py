@@ -10,6 +10,7 @@ from lessons.exercises import find
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.layers import Dropout
 from minidl.nn.module import eval_mode
 from minidl.transfer.features import linear_probe, standardise
 from tests.lessons.wrong_answers.declare import narrowed, not_taken, wrong
@@ -507,3 +508,72 @@ def balanced_probe_loss(weight, bias, features, labels, l2):
 def examples_once(weight, bias, features, labels, l2):
     rows = np.unique(np.column_stack([np.float64(features), labels]), axis=0)
     return find("04.3").target(weight, bias, rows[:, :-1], rows[:, -1].astype(int), l2)
+
+
+@wrong("04.1", "the features in the dtype of the reference")
+def features_cast(reference, features):
+    return find("04.1").target(reference, features.astype(reference.dtype))
+
+
+@wrong("04.1", "the reference in the dtype of the features")
+def reference_cast(reference, features):
+    return find("04.1").target(reference.astype(features.dtype), features)
+
+
+@wrong("04.1", "a column whose deviation is below 1e-10 counts as constant")
+def constant_below(reference, features):
+    deviation = np.std(reference, axis=0, dtype=np.float64)
+    return np.where(deviation < 1e-10, 0.0, find("04.1").target(reference, features))
+
+
+not_taken(
+    "04.2",
+    "fewer points than columns",
+    lambda g: len(g["features"]) < g["features"].shape[1] and g["dims"] > 1,
+)
+
+
+@wrong("04.3", "the features in the dtype of the weight")
+def features_in_the_weights_dtype(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features.astype(weight.dtype), labels, l2)
+
+
+@wrong("04.3", "weight and bias in the dtype of the features")
+def weight_in_the_features_dtype(weight, bias, features, labels, l2):
+    return find("04.3").target(
+        weight.astype(features.dtype), bias.astype(features.dtype), features, labels, l2
+    )
+
+
+def head_with(model, images, labels, layer, l2, *, dtype=np.float64, smallest=0.0, drops=False):
+    """The head with means in a dtype, with a smallest deviation, or with Dropout in its own mode."""
+    dropouts = [part for part in model.modules() if isinstance(part, Dropout) and part.training and drops]
+    outputs = []
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, y: outputs.append(y.data))
+    with eval_mode(model), no_grad():
+        for part in dropouts:
+            part.train()
+        model(images)
+    hook.remove()
+    features = outputs[0].reshape(len(images), -1)
+    mean, deviation = (f(features, axis=0, dtype=dtype) for f in (np.mean, np.std))
+    constant = (np.ptp(features, axis=0) == 0) | (deviation < smallest)
+    scale = np.where(constant, 1, deviation)
+    probe = linear_probe(np.where(constant, 0, (features - mean) / scale), labels, l2)
+    weight = np.where(constant, 0, probe.weight.data.astype(np.float64) / scale)
+    return weight, probe.bias.data - weight @ mean
+
+
+@wrong("04.4", "the mean and the deviation of the features in float32")
+def head_with_a_narrow_mean(model, images, labels, *, layer, l2):
+    return head_with(model, images, labels, layer, l2, dtype=np.float32)
+
+
+@wrong("04.4", "a feature whose deviation is below 1e-9 counts as constant")
+def head_without_small_features(model, images, labels, *, layer, l2):
+    return head_with(model, images, labels, layer, l2, smallest=1e-9)
+
+
+@wrong("04.4", "Dropout drops features where it is in training mode")
+def head_with_dropout(model, images, labels, *, layer, l2):
+    return head_with(model, images, labels, layer, l2, drops=True)

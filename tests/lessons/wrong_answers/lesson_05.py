@@ -675,3 +675,63 @@ wrong("05.5", "BatchNorm's scale and shift stay as they are")(
 wrong("05.5", "only layers of the outermost level change")(
     stay_as_they_are(lambda student: [p for path, p in student.named_parameters() if path.count(".") > 1])
 )
+
+
+@wrong("05.3", "temperatures of the student are kept within 1/1000 ... 20")
+def limited_temperature(student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"):
+    tau_t = temperature if teacher_temperature is None else teacher_temperature
+    options = {"teacher_temperature": tau_t, "soft": soft}
+    tau = min(max(temperature, 1e-3), 20) if temperature > 0 else temperature
+    return find("05.3").target(student_logits, teacher_logits, temperature=tau, **options)
+
+
+@wrong("05.3", "a student in float64 gets the dtype of a teacher in float32")
+def loss_of_the_teachers_dtype(student_logits, teacher_logits, **options):
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    return loss.astype(np.float32) if data_of(teacher_logits).dtype == np.float32 else loss
+
+
+not_taken("05.4", "labels in int32", lambda g: g["labels"] is not None and g["labels"].dtype == np.int32)
+
+
+@wrong("05.5", "labels of eight bits")
+def labels_of_eight_bits(teacher, student, images, labels, **options):
+    return find("05.5").target(teacher, student, images, labels.astype(np.int8), **options)
+
+
+@wrong("05.5", "the images of a network in float64 are rounded to float32")
+def images_in_float32(teacher, student, images, labels, **options):
+    return find("05.5").target(teacher, student, images.astype(np.float32), labels, **options)
+
+
+@wrong("05.5", "the parameters of a layer move if its weight requires grad")
+def moves_whole_layers(teacher, student, images, labels, *, lr, **options):
+    learns = {path: p.requires_grad for path, p in student.named_parameters()}
+    for path, parameter in student.named_parameters():
+        parameter.requires_grad = learns[path.removesuffix("bias") + "weight" * path.endswith("bias")]
+    loss = find("05.5").target(teacher, student, images, labels, lr=lr, **options)
+    for path, parameter in student.named_parameters():
+        parameter.requires_grad = learns[path]
+    return loss
+
+
+@wrong("05.2", "the user's teacher_logits no longer require grad afterwards")
+def freezes_the_teacher(student_logits, teacher_logits, labels, *, alpha):
+    if isinstance(teacher_logits, Tensor):
+        teacher_logits.requires_grad = False
+    return find("05.2").target(student_logits, teacher_logits, labels, alpha=alpha)
+
+
+not_taken(
+    "05.4", "rows of probabilities beside KL", lambda g: g["soft"] == "kl" and np.ndim(g["labels"]) == 2
+)
+
+
+@wrong("05.5", "the teacher's probabilities are rounded to float32, for a student in float64 too")
+def teacher_in_float32(teacher, student, *arguments, **options):
+    forward = teacher.forward
+    teacher.forward = lambda x: Tensor(forward(x).data.astype(np.float32))
+    try:
+        return find("05.5").target(teacher, student, *arguments, **options)
+    finally:
+        del teacher.forward

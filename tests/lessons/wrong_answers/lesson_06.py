@@ -599,3 +599,20 @@ def lengths_in_bytes(features, labels, **options):
             raise ValueError("a row of zeros")
         features = np.float64(features)
     return find("06.4").target(features, labels, **options)
+
+
+@wrong("06.3", "a full tie goes to the largest -label, which in uint8 is 247 for 9 and 0 for 0")
+def tie_by_minus_label(labels, distances, weights="uniform"):
+    winners = []
+    for own, far, w in zip(labels, distances, vote_weights(distances, weights), strict=True):
+        ranks = {c: (w[own == c].sum(), -far[own == c].mean(), -c) for c in np.unique(own)}
+        winners.append(max(ranks, key=ranks.get))
+    return np.array(winners, labels.dtype)
+
+
+@wrong("06.4", "the largest k is shots times all classes, not times the drawn classes")
+def k_by_all_classes(features, labels, *, ways, shots, k, **options):
+    if k > len(np.unique(labels)) * shots:
+        raise ValueError("k is larger than the support")
+    k = min(k, ways * shots)  # a slice of k neighbours ends with the support
+    return find("06.4").target(features, labels, ways=ways, shots=shots, k=k, **options)
