@@ -140,6 +140,8 @@ def product_keeps_float32(matmul, pair):
     a, b = (np.array(1.1 * x, np.float32) for x in pair)
     y, grads = matmul(a, b, grad=np.ones_like(np.matmul(a, b)))
     assert_close(y, np.matmul(a, b), rtol=1e-5, atol=1e-5)
+    for x, gradient in zip((a, b), grads, strict=True):  # y is linear in each factor
+        assert_close((x * gradient).sum(), y.sum(), rtol=1e-4, atol=1e-4)
     for value in (y, *grads):
         assert_dtype(value, np.float32)
 

@@ -166,6 +166,7 @@ def convolution_keeps_float32(conv2d):
         g = np.ones((count, 1, *places), np.float32)
         y, grads = conv2d(np.repeat(x, count, axis=0), weight, grad=g, stride=stride)
         assert_close(y, np.full(g.shape, -4 / 7), rtol=1e-5)
+        assert_close((weight * grads[1]).sum(), y.sum(), rtol=1e-5)  # y is linear in the weight
         for value in (y, *grads):
             assert_dtype(value, np.float32)
 

@@ -751,3 +751,10 @@ class WithoutRows(find("01.5").target):
 def gradients_of_two_dtypes(inputs, steps):
     y, grads = find("01.6").target(inputs, steps)
     return y, [g.astype(np.float32) if g.dtype == np.float16 else g for g in grads]
+
+
+@wrong("01.5", "gradients of float32 are rounded to float16")
+class RoundedGradients(find("01.5").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return tuple(g.astype(np.float16).astype(g.dtype) if grad.dtype == np.float32 else g for g in grads)
