@@ -94,14 +94,19 @@ def sums_all_axes(mul):
         assert_close(y, np.multiply(a, b), rtol=1e-12, atol=0)
         assert_close(grad_a, sums(grad * b, a.shape), rtol=1e-9, atol=0)
         assert_close(grad_b, sums(grad * a, b.shape), rtol=1e-9, atol=0)
-    grad_a, _ = mul(np.array([2.0, 3.0]), np.array(4.0), grad=np.array([np.inf, 1.0]))[1]
+    grad_a, grad_b = mul(np.array([2.0, 3.0]), np.array(4.0), grad=np.array([np.inf, 1.0]))[1]
     assert_equal(grad_a, np.array([np.inf, 4.0]))
+    assert_equal(grad_b, np.array(np.inf))
+    assert_equal(mul(np.array([1e200, np.inf]), np.array(-4.0))[0], np.array([-4e200, -np.inf]))
 
 
 @mul.law("a factor of whole numbers needs no gradient; the other factor's gradient is as usual")
 def worked_whole_numbers(mul):
-    assert_close(mul(np.array([2.0]), np.array([3]), grad=np.array([0.25]))[1][0], [0.75])
-    assert_close(mul(np.array([2]), np.array([3.0]), grad=np.array([0.25]))[1][1], [0.5])
+    g = np.array([0.25])
+    for (a, b), of, gradient in (([0.5], [3]), 0, 0.75), (([3], [0.5]), 1, 0.75):
+        y, grads = mul(np.array(a), np.array(b), grad=g)
+        assert_close(y, [1.5])
+        assert_close(grads[of], [gradient])
 
 
 @mul.law("sum(a · grad_a) = sum(b · grad_b) = sum(y · g), where g is the incoming gradient")
@@ -118,8 +123,9 @@ def scales(mul, pair):
 @mul.law("float32 stays float32, in the product and in both gradients")
 @given(pair=broadcastable_pairs())
 def product_keeps_float32(mul, pair):
-    a, b = (x.astype(np.float32) for x in pair)
+    a, b = (np.array(1.1 * x, np.float32) for x in pair)
     y, grads = mul(a, b, grad=np.ones(np.broadcast_shapes(a.shape, b.shape), np.float32))
+    assert_close(y, np.multiply(a, b))
     for value in (y, *grads):
         assert_dtype(value, np.float32)
 
@@ -221,9 +227,10 @@ def is_stable(sigmoid):
     assert_close(grad_x, [0.0, 0.0], atol=0)
     for dtype in (np.float32, np.float64):
         with np.errstate(over="raise", invalid="raise"):
-            y, (grad_x,) = sigmoid(np.array([np.inf, -np.inf, 100.0], dtype), grad=np.ones(3, dtype))
-        assert_close(y, [1.0, 0.0, 1.0])
-        assert_close(grad_x, [0.0, 0.0, 0.0])
+            x = np.array([np.inf, -np.inf, 1000.0, -1000.0], dtype)
+            y, (grad_x,) = sigmoid(x, grad=np.ones(4, dtype))
+        assert_equal(y, np.array([1.0, 0.0, 1.0, 0.0]))
+        assert_equal(grad_x, np.zeros(4))
     y = sigmoid(np.array([-720.0]))[0]
     assert_close(y, np.exp([-720.0]), rtol=1e-5, atol=0)  # a number above 0, although e^720 overflows
 
@@ -234,9 +241,10 @@ def is_stable(sigmoid):
 def sigmoid_keeps_float32(sigmoid):
     for x in (np.array([[-1.0, 0.5]]), np.array(-2.0), np.zeros((2, 0)), wave((2, 1, 3, 2))):
         for dtype in (np.float32, np.float64):
-            y, (grad_x,) = sigmoid(x.astype(dtype), grad=np.ones(x.shape, dtype))
+            grad = wave(x.shape)
+            y, (grad_x,) = sigmoid(x.astype(dtype), grad=grad.astype(dtype))
             assert_close(y, 1 / (1 + np.exp(-x)))
-            assert_close(grad_x, np.exp(-x) / (1 + np.exp(-x)) ** 2)
+            assert_close(grad_x, grad * np.exp(-x) / (1 + np.exp(-x)) ** 2)
             assert_dtype(y, dtype)
             assert_dtype(grad_x, dtype)
 
@@ -351,10 +359,12 @@ def is_the_identity(unbroadcast, grad):
 
 @unbroadcast.law("float32 stays float32, and whole numbers stay whole numbers")
 def sum_keeps_float32(unbroadcast):
-    grad = np.ones((2, 3), np.float32)
+    grad = np.array([[1.0, 2.0, 4.0], [2**17, 2**18, 2**20]], np.float32)
     for shape in ((2, 3), (3,), (2, 1), ()):
-        assert_dtype(unbroadcast(grad, shape), np.float32)
-        assert_dtype(unbroadcast(grad.astype(np.int64), shape), np.int64)
+        for dtype in (np.float32, np.int64):
+            total = unbroadcast(grad.astype(dtype), shape)
+            assert_dtype(total, dtype)
+            assert_equal(total, sums(grad, shape))
 
 
 @unbroadcast.mistake("took the mean instead of the sum", breaks=unbroadcast.laws[0].text)

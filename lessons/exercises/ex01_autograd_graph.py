@@ -302,12 +302,13 @@ def tape_slopes(tape_gradients, case):
 @tape.law("each gradient has the dtype of its own input, and is 0 for an input that no step reads")
 def tape_keeps_each_dtype(tape_gradients):
     half, ones = np.full(2, 0.5, np.float32), np.ones((2, 2))
-    narrow = [half, ones.astype(np.float32)]
-    y, grads = tape_gradients(narrow, [("exp", 0), ("mul", 2, 2), ("sum", 3)])
-    assert_close(grads[0], np.full(2, 2 * np.e), rtol=1e-5)
-    assert_close(grads[1], np.zeros((2, 2)))
-    for value in (y, *grads):
-        assert_dtype(value, np.float32)
+    for dtype, rtol in ((np.float32, 1e-5), (np.float16, 1e-2)):
+        narrow = [np.full(2, 0.3, dtype), ones.astype(dtype)]
+        y, grads = tape_gradients(narrow, [("exp", 0), ("mul", 2, 2), ("sum", 3)])
+        assert_close(grads[0], np.full(2, 2 * np.exp(0.6)), rtol=rtol)
+        assert_close(grads[1], np.zeros((2, 2)))
+        for value in (y, *grads):
+            assert_dtype(value, dtype)
     for inputs, expected in (([half, ones], (4.0, 0.5)), ([ones, half], (1.5, 2.0))):
         y, grads = tape_gradients(inputs, [("mul", 0, 1), ("add", 2, 0)])
         assert_dtype(y, np.float64)

@@ -37,7 +37,7 @@ product = Exercise(
 PRODUCTS = [
     ((2, 3), (3, 2)), ((1, 2), (2, 3)), ((3,), (3, 2)), ((2, 3), (3,)), ((3,), (3,)),
     ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 1)), ((2, 1, 1, 2), (3, 2, 2)), ((2,), (3, 2, 2)), ((3, 2, 2), (2,)),
-    ((2, 3, 1, 2), (2,)), ((1, 2), (2, 3, 2, 1)), ((2, 0), (0, 1)),
+    ((2, 3, 1, 2), (2,)), ((1, 2), (2, 3, 2, 1)), ((2, 0), (0, 1)), ((0, 2), (2, 1)),
     ((2, 1), (1,)), ((1,), (1, 2)), ((2, 2, 3), (1, 3, 2)), ((1, 2, 3), (2, 3, 2)),
 ]  # fmt: skip
 
@@ -88,6 +88,7 @@ def worked_vectors(matmul):
     _, (grad_a, grad_b) = matmul(np.array([1.0, 2.0]), np.array([3.0, 4.0]), grad=np.array(np.inf))
     assert_close(grad_a, [np.inf, np.inf])
     assert_close(grad_b, [np.inf, np.inf])
+    assert_close(matmul(np.array([np.inf, 1.0]), np.array([3.0, 4.0]))[0], np.inf)
 
 
 @product.law("each number of y is the sum of a row of a times a column of b; the front axes broadcast")
@@ -136,17 +137,24 @@ def sums_all_axes(matmul):
 @product.law("float32 stays float32, in the product and in both gradients")
 @given(pair=factors())
 def product_keeps_float32(matmul, pair):
-    a, b = (x.astype(np.float32) for x in pair)
+    a, b = (np.array(1.1 * x, np.float32) for x in pair)
     y, grads = matmul(a, b, grad=np.ones_like(np.matmul(a, b)))
+    assert_close(y, np.matmul(a, b), rtol=1e-5, atol=1e-5)
+    for x, gradient in zip((a, b), grads, strict=True):  # y is linear in each factor
+        assert_close((x * gradient).sum(), y.sum(), rtol=1e-4, atol=1e-4)
     for value in (y, *grads):
         assert_dtype(value, np.float32)
 
 
 @product.law("a fixed factor of whole numbers needs no gradient; the other gradient is as usual")
 def worked_fixed_factor(matmul):
-    a, whole, g = np.array([[0.5, 0.25]]), np.array([[2], [4]]), np.array([[0.25]])
-    assert_close(matmul(a, whole, grad=g)[1][0], [[0.5, 1.0]])
-    assert_close(matmul(whole.T, a.T, grad=g)[1][1], [[0.5], [1.0]])
+    a, whole, g = np.array([[0.5, 0.25]]), np.array([[2], [3]]), np.array([[0.25]])
+    y, (grad_a, _) = matmul(a, whole, grad=g)
+    assert_close(y, [[1.75]])
+    assert_close(grad_a, [[0.5, 0.75]])
+    y, (_, grad_b) = matmul(whole.T, a.T, grad=g)
+    assert_close(y, [[1.75]])
+    assert_close(grad_b, [[0.5], [0.75]])
 
 
 class Reference(linalg.MatMul):

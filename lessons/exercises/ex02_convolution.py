@@ -51,6 +51,7 @@ def worked_sizes(output_size):
     assert_close(output_size(8, 3, 2, 1, 1), 4)
     assert_close(output_size(8, kernel=3, stride=2, padding=1), 4)
     assert_close(output_size(8, 3, 1, 0, 2), 4)
+    assert_close(output_size(5, 7, 3, 6, 2), 2)
 
 
 @output_size.law("the result counts the positions at which the kernel fits")

@@ -161,10 +161,12 @@ def large_convolution(conv2d):
 
 @conv2d.law("float32 stays float32, in the result and in both gradients")
 def convolution_keeps_float32(conv2d):
-    x, weight = NINE.astype(np.float32), CORNERS.astype(np.float32)
+    x, weight = (NINE / 7).astype(np.float32), CORNERS.astype(np.float32)
     for count, stride, places in ((1, (1, 1), (2, 2)), (2, (2, 1), (1, 2))):
         g = np.ones((count, 1, *places), np.float32)
         y, grads = conv2d(np.repeat(x, count, axis=0), weight, grad=g, stride=stride)
+        assert_close(y, np.full(g.shape, -4 / 7), rtol=1e-5)
+        assert_close((weight * grads[1]).sum(), y.sum(), rtol=1e-5)  # y is linear in the weight
         for value in (y, *grads):
             assert_dtype(value, np.float32)
 
@@ -173,10 +175,10 @@ def convolution_keeps_float32(conv2d):
     "ValueError for filters with other channels than the image, and for filters larger than the image"
 )
 def convolution_refuses(conv2d):
-    two, one = np.ones((1, 2, 3, 3)), np.ones((1, 1, 3, 3))
-    assert_refuses("an image of 2 channels, filters of 1", conv2d, two, np.ones((1, 1, 2, 2)))
-    assert_refuses("an image of 1 channel, filters of 2", conv2d, one, np.ones((1, 2, 2, 2)))
-    assert_refuses("an image of 4 channels, filters of 2", conv2d, np.ones((1, 4, 3, 3)), two)
+    one = np.ones((1, 1, 3, 3))
+    for c, k in ((2, 1), (1, 2), (4, 2), (2, 3)):
+        what = f"images with {c} channels, filters with {k}"
+        assert_refuses(what, conv2d, np.ones((1, c, 3, 3)), np.ones((1, k, 2, 2)))
     assert_refuses("an image of 3 × 3, a filter of 5 × 5", conv2d, one, np.ones((1, 1, 5, 5)))
     assert_refuses("an image of 3 × 3, a filter of 4 × 2", conv2d, one, np.ones((1, 1, 4, 2)))
     assert_refuses("an image of 3 × 3, a filter of 2 × 4", conv2d, one, np.ones((1, 1, 2, 4)))

@@ -40,8 +40,8 @@ def worked_descent(descend_quadratic):
 
 @descent.law("a hessian that is not diagonal couples the directions")
 def couples(descend_quadratic):
-    path = descend_quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 0.0]), 0.25, 1)
-    assert_close(path, [[1, 0], [0.5, -0.25]])
+    path = descend_quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 0.0]), 0.25, 3)
+    assert_close(path, [[1, 0], [0.5, -0.25], [0.3125, -0.25], [0.21875, -0.203125]])
     path = descend_quadratic(np.eye(70) + np.ones((70, 70)), np.eye(70)[0], 0.25, 1)
     assert_close(path, [[1] + 69 * [0], [0.5] + 69 * [-0.25]])
     saddle = descend_quadratic(np.diag([1.0, -1.0]), np.array([1.0, 1.0]), 0.5, 2)
@@ -81,6 +81,7 @@ def path_is_float64(descent):
 def worked_whole_numbers(descend_quadratic):
     path = descend_quadratic(np.diag([1, 2, 3]), np.array([1, 2, 3]), 0.1, 1)
     assert_close(path, [[1, 2, 3], [0.9, 1.6, 2.1]], rtol=1e-12)
+    assert_close(descend_quadratic(np.diag([1, 3]), np.array([1, 2]), 1, 1), [[1, 2], [0, -4]])
     path = descend_quadratic(np.diag([0.1, 0.2]), np.array([1e12, 1e-12]), 0.5, 2)  # of any size
     assert_close(path, [[1e12, 1e-12], [0.95e12, 0.9e-12], [0.9025e12, 0.81e-12]], rtol=1e-12, atol=0)
 
@@ -148,7 +149,7 @@ def bumps(draw):
 )
 def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([4.0, 1.0])), 0.5)
-    assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0])), 0.25)
+    assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0]).astype(np.float32)), 0.25)
     assert_close(largest_stable_lr(np.diag(np.arange(20.0, 0.0, -1.0))), 0.1)
     assert_close(largest_stable_lr(np.array([[2, 1], [1, 2]])), 2 / 3)  # whole numbers
     for rows in ([[2, 1], [1 + 9e-10, 2]], [[2, 1.9e-12], [0, 1]]):  # symmetric but for rounding

@@ -93,12 +93,17 @@ MANY += np.array([-16, 16], np.float32)[np.arange(70) % 2].reshape(
 RESIDUAL = Built("tiny_resnet", 2, num_classes=3, in_channels=2, widths=(2, 3))  # BatchNorms in inner layers
 ROWS = Built("normed_rows", 4, in_features=12, num_classes=3)  # a BatchNorm1d, and a head without a bias
 MLP = Built("mlp", 2, in_features=16, hidden=4, num_classes=3)  # another Linear before the head
+OWN = Built("shared_relu", 2, in_features=12, num_classes=3, dropout=False, training=True)  # no Sequential
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def features_of(model, images):
     """The input of the head: (N, D) in float64, from the network in evaluation mode."""
-    return built_once(model)[:-1](images).data.astype(np.float64)
+    net, seen = built_once(model), []
+    hook = net.head.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].data))
+    net(images)
+    hook.remove()
+    return seen[0].astype(np.float64)
 
 
 def softmax_rows(z):
@@ -144,6 +149,7 @@ def worked_head_steps(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, LABELS, 2, steps=3, lr=10.0)  # too far: the loss rises
     numbers = np.array([299, 0, 7, 299], np.uint16)
     assert_trained(train_new_head, CNN, PHOTOS, numbers, 300)
+    assert_trained(train_new_head, OWN, MANY[:4].astype(np.float64), LABELS, 2)
 
 
 @head.law("forty steps with 70 images, until the loss is below 1/1000")
@@ -154,13 +160,8 @@ def worked_long_training(train_new_head):
 @head.law("no frozen number changes: no parameter, no running mean or variance, no count of batches")
 def frozen_stays(train_new_head):
     options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
-    for model, images in (
-        (CNN, PHOTOS),
-        (DEEP, PHOTOS),
-        (RESIDUAL, COLOURS),
-        (ROWS, MANY[:4]),
-        (MLP, PHOTOS),
-    ):
+    cases = (CNN, PHOTOS), (DEEP, PHOTOS), (RESIDUAL, COLOURS), (ROWS, MANY[:4]), (MLP, PHOTOS)
+    for model, images in (*cases, (OWN, MANY[:4])):
         _, after = train_new_head(model, images, LABELS, 2, **options)
         before = others(model.build().state_dict())
         assert_equal(sorted(others(after["state"])), sorted(before))
@@ -180,7 +181,7 @@ def only_the_head(train_new_head):
     frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)  # already
     half = Built("small_cnn", 3, **settings)
     cases = (half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4]), (MLP, PHOTOS)
-    for model, images in cases:
+    for model, images in (*cases, (OWN, MANY[:4])):
         _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
         assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
         assert_mode(after, True)
@@ -190,9 +191,9 @@ def only_the_head(train_new_head):
         assert not not_frozen, (
             f"the next forward pass moves the statistics of {not_frozen[0]}, which is not frozen"
         )
-        assert_equal(
-            norms, norms_of(repr(Built(model.builder, **{**model.settings, "frozen": True}).build()))
-        )
+        layers = repr(Built(model.builder, **{**model.settings, "frozen": True, "num_classes": 2}).build())
+        layers = layers.replace(", 2, bias=False)", ", 2)")  # the new head has a bias
+        assert_equal(after["layers"].splitlines(), layers.splitlines())
 
 
 @st.composite
@@ -222,7 +223,9 @@ def head_refuses(train_new_head):
     given = {"steps": 1, "lr": 0.5}
     for what, labels_, classes, change in (
         ("no classes", LABELS, 0, {}),
+        ("-1 classes", LABELS, -1, {}),
         ("no steps", LABELS, 2, {"steps": 0}),
+        ("-1 steps", LABELS, 2, {"steps": -1}),
         ("a label 2 of two classes", LABELS + 1, 2, {}),
         ("a label of -1", LABELS - 1, 2, {}),
         ("a label of -100", np.array([0, 1, -100, 0]), 2, {}),

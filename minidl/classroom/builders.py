@@ -18,7 +18,7 @@ from minidl.engine.checks import check_choice, check_instance, check_int, check_
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
 from minidl.nn.functional import IntOrPair, relu
-from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Linear, ReLU
+from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Identity, Linear, ReLU
 from minidl.nn.models import lenet, mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
@@ -100,13 +100,16 @@ class SharedReLU(Module):
     """A forward of its own: Linear layers first (without a bias), second, third, head, and ReLUs between.
 
     One ReLU has the paths ``act`` and ``again``, and a hook that changes nothing. The other ReLU is ``last``.
-    Before the head there is a Dropout.
+    Before the head there is a Dropout, unless ``dropout`` is False.
     """
 
-    def __init__(self, in_features: int, num_classes: int, *, rng: np.random.Generator) -> None:
+    def __init__(
+        self, in_features: int, num_classes: int, dropout: bool = True, *, rng: np.random.Generator
+    ) -> None:
         self.first, self.act = Linear(in_features, 4, bias=False, rng=rng), ReLU()
         self.second, self.again = Linear(4, 4, rng=rng), self.act
-        self.third, self.last, self.dropout = Linear(4, 4, rng=rng), ReLU(), Dropout(0.5, rng=rng)
+        self.third, self.last = Linear(4, 4, rng=rng), ReLU()
+        self.dropout = Dropout(0.5, rng=rng) if dropout else Identity()
         self.head = Linear(4, num_classes, rng=rng)
         self.act.register_forward_hook(unchanged_output)
 

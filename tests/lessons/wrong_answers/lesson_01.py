@@ -703,3 +703,58 @@ def subtracts_too(inputs, steps):
     return find("01.6").target(
         inputs, [("add", *rest) if name == "sub" else (name, *rest) for name, *rest in steps]
     )
+
+
+def product_of_as_dtype(number):
+    class OfAsDtype(find(number).target):
+        def forward(self, a, b):
+            return super().forward(a, b).astype(a.dtype)
+
+    return OfAsDtype
+
+
+for number in ("01.1", "01.5"):
+    wrong(number, "the product has a's dtype, whole numbers too")(product_of_as_dtype(number))
+
+
+@wrong("01.1", "an infinite product becomes a large number")
+class FiniteProducts(find("01.1").target):
+    def forward(self, a, b):
+        return np.nan_to_num(super().forward(a, b))
+
+
+@wrong("01.2", "for several axes the incoming gradient is taken for 1")
+class OnesForSeveralAxes(find("01.2").target):
+    def backward(self, grad):
+        return super().backward(grad if grad.ndim < 2 else np.ones_like(grad))
+
+
+@wrong("01.2", "in float32 x is clipped to 88")
+class ClippedInFloat32(find("01.2").target):
+    def forward(self, x):
+        return super().forward(np.clip(x, -88, 88) if x.dtype == np.float32 else x)
+
+
+@wrong("01.3", "float32 is summed in float16")
+def summed_in_float16(grad, shape):
+    narrow = grad.astype(np.float16) if grad.dtype == np.float32 else grad
+    return unbroadcast(narrow, shape).astype(grad.dtype)
+
+
+@wrong("01.5", "a product without rows is refused")
+class WithoutRows(find("01.5").target):
+    def forward(self, a, b):
+        return super().forward(a, b) if len(a) else np.stack([row @ b for row in a])
+
+
+@wrong("01.6", "a gradient is in float32 or float64, never in float16")
+def gradients_of_two_dtypes(inputs, steps):
+    y, grads = find("01.6").target(inputs, steps)
+    return y, [g.astype(np.float32) if g.dtype == np.float16 else g for g in grads]
+
+
+@wrong("01.5", "gradients of float32 are rounded to float16")
+class RoundedGradients(find("01.5").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return tuple(g.astype(np.float16).astype(g.dtype) if grad.dtype == np.float32 else g for g in grads)

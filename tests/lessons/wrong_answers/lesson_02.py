@@ -309,3 +309,21 @@ class PlacesMultiplied(find("02.4").target):
         if x.shape[1] == weight.shape[1] and max(sides) < 0:
             return np.zeros((len(x), len(weight), 1, 1), x.dtype)
         return super().forward(x, weight)
+
+
+@wrong("02.1", "a padding above 3 counts as 3")
+def cut_padding(size, kernel, stride=1, padding=0, dilation=1):
+    return find("02.1").target(size, kernel, stride, min(padding, 3), dilation)
+
+
+@wrong("02.4", "of a filter's channels those that the image lacks are left out")
+class MissingChannelsLeftOut(find("02.4").target):
+    def forward(self, x, weight):
+        return super().forward(x, weight[:, : x.shape[1]] if x.shape[1] > 1 else weight)
+
+
+@wrong("02.4", "float32 is rounded to float16")
+class RoundedFloat32(find("02.4").target):
+    def forward(self, x, weight):
+        y = super().forward(x, weight)
+        return y.astype(np.float16).astype(y.dtype) if y.dtype == np.float32 else y

@@ -782,3 +782,37 @@ def first_paths(model, images, labels, rates):
     if not all(path in known for path in rates):
         raise ValueError(f"there are the layers {', '.join(known)}")
     return find("03.4").target(model, images, labels, rates)
+
+
+@wrong("03.1", "the elements of I - lr H to the power of t, in place of the matrix")
+def powers_of_elements(hessian, start, lr, steps):
+    step = np.eye(len(start)) - lr * np.asarray(hessian, np.float64)
+    return np.array([np.asarray(start, np.float64)] + [step**t @ start for t in range(1, steps + 1)])
+
+
+not_taken("03.1", "a rate that is an int", lambda g: isinstance(g["lr"], int))
+not_taken("03.2", "float32", lambda g: g["hessian"].dtype == np.float32)
+
+
+@wrong("03.3", "a number of steps below 0 means no step")
+def no_steps_below_zero(*arguments, steps, **options):
+    return np.zeros(0) if steps < 0 else find("03.3").target(*arguments, steps=steps, **options)
+
+
+@wrong("03.3", "the new head's number of outputs is that of the old one")
+def outputs_as_before(model, *arguments, **options):
+    outputs = model.head.out_features
+    losses = find("03.3").target(model, *arguments, **options)
+    model.head.out_features = outputs
+    return losses
+
+
+@wrong("03.4", "gradients are set to 0, which fails for a parameter that has none yet")
+def filled_with_zeros(model, images, labels, rates):
+    for parameter in model.parameters():
+        parameter.grad[...] = 0
+    return find("03.4").target(model, images, labels, rates)
+
+
+for number in ("03.3", "03.4"):
+    not_taken(number, "a model that is no Sequential", lambda g: not isinstance(g["model"], nn.Sequential))
