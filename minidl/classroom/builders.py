@@ -118,6 +118,16 @@ class SharedReLU(Module):
         return self.head(self.dropout(self.last(self.third(self.again(self.second(x))))))
 
 
+class DoubledCNN(Module):
+    """A forward of its own: twice the logits of ``network``, a ``small_cnn`` without pooling."""
+
+    def __init__(self, num_classes: int, widths: Sequence[int], *, rng: np.random.Generator) -> None:
+        self.network = small_cnn(num_classes, 1, widths, pool_after=(), rng=rng)
+
+    def forward(self, x: Any) -> Tensor:
+        return self.network(x) * 2
+
+
 def unchanged_output(module: Module, inputs: tuple, output: Tensor) -> None:
     """A hook that changes nothing."""
 
@@ -138,6 +148,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "nested_rows": nested_rows,
     "shared_rows": SharedRows,
     "shared_relu": SharedReLU,
+    "doubled_cnn": DoubledCNN,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 MORE = ("frozen", "graph", "masked", "zeros", "scale")  # the settings that every model has, and no layer

@@ -11,6 +11,7 @@ from minidl.engine.backward import grad
 from minidl.engine.tensor import Tensor
 from minidl.explain.cam import upsample_maps
 from minidl.explain.target import images_and_target, outputs_of, target_scores
+from minidl.nn.containers import Sequential
 from minidl.nn.module import eval_mode
 from tests.lessons.wrong_answers.declare import is_unit, not_taken, wrong
 
@@ -390,3 +391,10 @@ def fills_gradients(model, images, target, layer, *, upsample=True):
 @wrong("16.4", "for a set of classes the map is enlarged, whatever is asked for")
 def always_enlarged_for_sets(model, images, target, layer, *, upsample=True):
     return find("16.4").target(model, images, target, layer, upsample=upsample or isinstance(target, set))
+
+
+@wrong("16.4", "runs the children one after the other, not the model's own forward")
+def one_after_the_other(model, images, target, layer, *, upsample=True):
+    children = dict(model.named_children())
+    model = Sequential(children) if children else model
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
