@@ -339,7 +339,8 @@ def tape_refuses(tape_gradients):
         for step in (("sub", 1, 0), ("Add", 0, 0), ("exp", 2), ("exp", -2), ("mul", 1, -1))
     ]
     before = [
-        [step, ("exp", 0)] for step in (("sum", -1), ("exp", 1), ("exp", 2), ("add", 3, 0), ("mul", 0, 9))
+        [step, ("exp", 0)]
+        for step in (("sum", -1), ("exp", 1), ("exp", 2), ("add", 3, 0), ("mul", 0, 9), ("tan", 0))
     ]
     for steps in ([], *names, *numbers, *after, *before):
         assert_refuses(f"one input and the tape {steps}", tape_gradients, [np.array([1.0])], steps)

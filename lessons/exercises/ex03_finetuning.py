@@ -75,6 +75,9 @@ def path_is_float64(descent):
         assert_dtype(path, np.float64)
         assert_close(path[:, 0], 0.9 ** np.arange(4), rtol=rtol)
     assert_equal(descent(np.eye(2), np.array([0.1, 0.7]), 0.5, 1)[0], np.array([0.1, 0.7]))
+    factor = 1 - 0.5 * float(np.float32(0.3))  # lr H is exact in float32, the path is not
+    path = descent(np.array([[0.3]], np.float32), np.ones(1, np.float32), 0.5, 3)
+    assert_close(path[:, 0], factor ** np.arange(4), rtol=1e-12)
 
 
 @descent.law("three directions, a start of whole numbers: (1, 2, 3) goes to (0.9, 1.6, 2.1) in float64")

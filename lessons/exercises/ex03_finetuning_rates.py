@@ -94,6 +94,7 @@ step = Exercise(
 
 OWN = Built("shared_relu", 2, in_features=12, num_classes=3)  # no Sequential
 TWICE = Built("nested_rows", 1, in_features=12, num_classes=3)  # one layer with two paths
+TWO = Built("own_cnn", 6, channels=2, num_classes=3, head="classes")  # a convolution that runs twice
 ALL = {"block1": 0.5, "block2": 0.25, "head": 1}
 
 
@@ -173,6 +174,20 @@ def assert_steps(finetune_step, model, images, labels, rates):
     return after["state"]
 
 
+def assert_moved(finetune_step, model, images, labels, rates):
+    """Each parameter of the layers moves once, by rate times the engine's gradient. No other one moves."""
+    _, after = finetune_step(model, images, labels, rates)
+    net = model.build()
+    net.eval().zero_grad()
+    F.cross_entropy(net(images), labels).backward()
+    for path, rate in rates.items():
+        for parameter in net.layer(path).parameters():
+            parameter.data = parameter.data - rate * parameter.grad
+    for name, x in parameters_of(net.state_dict()).items():
+        assert_close(after["state"][name], x, **NEAR)
+    assert_settled(model, after["state"], images)
+
+
 @step.law("with no layer in rates no parameter changes, and the statistics are those of the images")
 def worked_statistics(finetune_step):
     loss, after = finetune_step(CNN, PHOTOS, LABELS, {})
@@ -212,6 +227,7 @@ def three_rates(finetune_step):
     assert_steps(finetune_step, OWN, MANY[:4].astype(np.float64), LABELS, {"third": 0.5, "first": 0.25})
     many = Built("small_cnn", 3, num_classes=300, widths=(2,), pool_after=())  # 70 images of 300 classes
     classes = (np.arange(70) * 37 % 300).astype(np.uint16)
+    assert_moved(finetune_step, TWO, COLOURS, LABELS + 1, {"block": 0.5, "classes": 0.25})
     state = assert_steps(finetune_step, many, 4 * MANY, classes, {"block1.conv": 0.5, "head": 3.0})
     assert_statistics(many, state, 4 * MANY)
 
@@ -279,6 +295,7 @@ def step_refuses(finetune_step):
     for rates in (
         {"head": -0.25}, {"head": -1e-15}, {"head": 0.5, "block1": -0.25}, {"head": -0.25, "block1": 0.5},
         {"block7": 0.5}, {"block7": 0.0}, {"head": 0.5, "block": 0.25}, {"head.weight": 0.5},
+        {"block1.relu": -0.25}, {"head": 0.5, "flatten": -0.25},
     ):  # fmt: skip
         assert_refuses(f"rates = {rates}", finetune_step, CNN, PHOTOS, LABELS, rates)
     for what, labels in (

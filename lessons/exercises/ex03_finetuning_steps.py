@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessons.exercises.by_hand import assert_mode, built_once
+from lessons.exercises.by_hand import assert_mode, built_once, log_softmax
 from minidl.classroom.builders import Built, contents
 from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
@@ -39,7 +39,7 @@ def train_new_head(
     change either, and the forward passes use them. Afterwards only the head's parameters require grad. The
     model is left in training mode. The attribute ``frozen`` of each BatchNorm is True, so later forward
     passes do not change its statistics. Otherwise the other layers are as before.
-    You may rely on this: the model has no Dropout.
+    You may rely on this: the model has no Dropout, and the head runs last.
     Returns the mean cross-entropy before each step: (steps,) in float64.
     ValueError for fewer than one class or step, and for a label that is not a class of the new task. The
     label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -94,6 +94,7 @@ RESIDUAL = Built("tiny_resnet", 2, num_classes=3, in_channels=2, widths=(2, 3)) 
 ROWS = Built("normed_rows", 4, in_features=12, num_classes=3)  # a BatchNorm1d, and a head without a bias
 MLP = Built("mlp", 2, in_features=16, hidden=4, num_classes=3)  # another Linear before the head
 OWN = Built("shared_relu", 2, in_features=12, num_classes=3, dropout=False, training=True)  # no Sequential
+FIRST = Built("own_cnn", 6, channels=2, num_classes=3)  # its head runs last and is listed first
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 
@@ -117,9 +118,9 @@ def head_by_hand(model, images, labels, num_classes, steps, lr, seed):
     fresh = Linear(features.shape[1], num_classes, rng=np.random.default_rng(seed))
     W, b, losses = fresh.weight.data.astype(np.float64), fresh.bias.data.astype(np.float64), []
     for _ in range(steps):
-        p = softmax_rows(features @ W.T + b)
-        losses.append(-np.log(p[np.arange(len(p)), labels]).mean())
-        error = (p - np.eye(num_classes)[labels]) / len(p)
+        log_p = log_softmax(features @ W.T + b)
+        losses.append(-log_p[np.arange(len(log_p)), labels].mean())
+        error = (np.exp(log_p) - np.eye(num_classes)[labels]) / len(log_p)
         W, b = W - lr * error.T @ features, b - lr * error.sum(axis=0)
     return np.array(losses), W, b
 
@@ -150,6 +151,8 @@ def worked_head_steps(train_new_head):
     numbers = np.array([299, 0, 7, 299], np.uint16)
     assert_trained(train_new_head, CNN, PHOTOS, numbers, 300)
     assert_trained(train_new_head, OWN, MANY[:4].astype(np.float64), LABELS, 2)
+    assert_trained(train_new_head, FIRST, COLOURS, LABELS, 2)
+    assert_trained(train_new_head, CNN, 4000 * PHOTOS, LABELS, 2, lr=0.5)  # logits of some thousand
 
 
 @head.law("forty steps with 70 images, until the loss is below 1/1000")
@@ -161,7 +164,7 @@ def worked_long_training(train_new_head):
 def frozen_stays(train_new_head):
     options = {"steps": 3, "lr": 0.5, "rng": np.random.default_rng(0)}
     cases = (CNN, PHOTOS), (DEEP, PHOTOS), (RESIDUAL, COLOURS), (ROWS, MANY[:4]), (MLP, PHOTOS)
-    for model, images in (*cases, (OWN, MANY[:4])):
+    for model, images in (*cases, (OWN, MANY[:4]), (FIRST, COLOURS)):
         _, after = train_new_head(model, images, LABELS, 2, **options)
         before = others(model.build().state_dict())
         assert_equal(sorted(others(after["state"])), sorted(before))
@@ -181,7 +184,7 @@ def only_the_head(train_new_head):
     frozen = Built("small_cnn", 1, num_classes=3, widths=(3,), pool_after=(), frozen=True)  # already
     half = Built("small_cnn", 3, **settings)
     cases = (half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4]), (MLP, PHOTOS)
-    for model, images in (*cases, (OWN, MANY[:4])):
+    for model, images in (*cases, (OWN, MANY[:4]), (FIRST, COLOURS)):
         _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
         assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
         assert_mode(after, True)

@@ -20,8 +20,9 @@ def head_on_features(
     """Train a head on the features of a fixed network. Returns its weight (K, D) and bias (K,), in float64.
 
     The features f of an image are the output of the layer with the dotted path ``layer``, in evaluation mode.
-    ``reshape`` makes them one row of D numbers. ``standardise(features, features)`` scales them, with means
-    and deviations in float64; a feature that is equal for all images becomes 0.
+    You may rely on this: the layer runs once. ``reshape`` turns the features of an image into a row of D
+    numbers. ``standardise(features, features)`` scales them, with means and deviations in float64. A feature
+    that is equal for all images becomes 0.
     ``linear_probe(scaled, labels, l2)`` finds the best head on the scaled features, a Linear. The model runs
     without a graph, in ``no_grad()``. Its mode is the same afterwards.
 

@@ -204,7 +204,7 @@ def boxes_by_windows(top_patches):
     for model, layer, windows in (
         (Built("small_cnn", seed=2, **TWO_BLOCKS), "block1", [CONV, POOL]),
         (Built("small_cnn", seed=2, **TWO_BLOCKS), "block2.bn", [CONV, POOL, CONV]),
-        (Built("doubled_cnn", seed=2, num_classes=2, widths=(2, 3)), "network.block2", [CONV, CONV]),
+        (Built("own_cnn", seed=2, channels=1, num_classes=2), "block.relu", [CONV]),
         (Built("tiny_resnet", seed=3, **RESIDUAL), "stage1", [CONV, CONV, CONV]),
         (Built("tiny_resnet", seed=3, **RESIDUAL), "stage2", to_stage2),
     ):

@@ -18,7 +18,17 @@ from minidl.engine.checks import check_choice, check_instance, check_int, check_
 from minidl.engine.tensor import Tensor
 from minidl.nn.containers import Sequential
 from minidl.nn.functional import IntOrPair, relu
-from minidl.nn.layers import BatchNorm, BatchNorm1d, Conv2d, Dropout, Flatten, Identity, Linear, ReLU
+from minidl.nn.layers import (
+    BatchNorm,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Identity,
+    Linear,
+    ReLU,
+)
 from minidl.nn.models import lenet, mlp, small_cnn, tiny_resnet
 from minidl.nn.module import Module, Parameter
 
@@ -118,14 +128,36 @@ class SharedReLU(Module):
         return self.head(self.dropout(self.last(self.third(self.again(self.second(x))))))
 
 
-class DoubledCNN(Module):
-    """A forward of its own: twice the logits of ``network``, a ``small_cnn`` without pooling."""
+class Scale(Module):
+    """A factor for each channel of images (N, C, H, W): a parameter whose name is neither weight nor bias."""
 
-    def __init__(self, num_classes: int, widths: Sequence[int], *, rng: np.random.Generator) -> None:
-        self.network = small_cnn(num_classes, 1, widths, pool_after=(), rng=rng)
+    def __init__(self, channels: int, rng: np.random.Generator) -> None:
+        self.gain = Parameter(rng.uniform(0.5, 1.5, (channels, 1, 1)).astype(np.float32))
 
-    def forward(self, x: Any) -> Tensor:
-        return self.network(x) * 2
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
+
+
+class OwnCNN(Module):
+    """A forward of its own for images (N, C, H, W): block, norm, mean over the pixels, mix, head.
+
+    C is ``channels``. The block runs one convolution twice, as conv and again, and ends with a Scale. The
+    norm is a BatchNorm2d without weight and bias. The head is the first layer of the module, and the Linear
+    mix is the last one. ``head`` is the head's name.
+    """
+
+    def __init__(
+        self, channels: int, num_classes: int, head: str = "head", *, rng: np.random.Generator
+    ) -> None:
+        conv, scale = Conv2d(channels, channels, 3, padding=1, rng=rng), Scale(channels, rng)
+        self.head_name = head
+        self.add_module(head, Linear(channels, num_classes, rng=rng))
+        self.block = Sequential({"conv": conv, "relu": ReLU(), "again": conv, "scale": scale})
+        self.norm = BatchNorm2d(channels, affine=False)
+        self.mix = Linear(channels, channels, rng=rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.head_name)(self.mix(self.norm(self.block(x)).mean((2, 3))))
 
 
 def unchanged_output(module: Module, inputs: tuple, output: Tensor) -> None:
@@ -148,7 +180,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "nested_rows": nested_rows,
     "shared_rows": SharedRows,
     "shared_relu": SharedReLU,
-    "doubled_cnn": DoubledCNN,
+    "own_cnn": OwnCNN,
 }
 LAYERS: dict[str, Callable[..., Module]] = {"linear": linear, "conv2d": conv2d, "batch_norm": batch_norm}
 MORE = ("frozen", "graph", "masked", "zeros", "scale")  # the settings that every model has, and no layer
@@ -254,7 +286,7 @@ def draw_statistics(norm: BatchNorm, rng: np.random.Generator) -> None:
         "bias": rng.normal(0, 0.5, channels),
         "num_batches_tracked": 7,
     }
-    norm.load_state_dict(state)
+    norm.load_state_dict({name: state[name] for name in norm.state_dict()})  # it may have no weight and bias
 
 
 def contents(model: Module) -> dict[str, Any]:

@@ -276,7 +276,7 @@ def largest_stable_lr(hessian: np.ndarray) -> float:
 
 
 def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: int) -> np.ndarray:
-    """The path of gradient descent on the function x.Hx / 2: its points, (steps + 1, n) in float64.
+    """The path of gradient descent on the function x.Hx / 2: its points, (steps + 1, n), computed in float64.
 
         x_0 = start        x_{t+1} = x_t - lr H x_t
 

@@ -182,13 +182,6 @@ def fill_gradients(model):
         parameter.grad = np.zeros_like(parameter.data) if parameter.grad is None else parameter.grad
 
 
-def test_a_model_may_have_a_forward_of_its_own():
-    plain = Built("small_cnn", 2, num_classes=3, in_channels=1, widths=(2,), pool_after=()).build()
-    own = Built("doubled_cnn", 2, num_classes=3, widths=(2,)).build()
-    images = np.random.default_rng(0).normal(size=(2, 1, 3, 4)).astype(np.float32)
-    np.testing.assert_allclose(own(images).data, 2 * plain(images).data, rtol=1e-6)
-
-
 def test_every_batch_norm_of_a_model_may_be_frozen():
     settings = {**MODEL.settings, "frozen": True}
     frozen, learning = (

@@ -515,6 +515,11 @@ def by_prefix(step, below, place, steps):
 
 
 lenient_tape("01.6", "names that only begin as a known one", by_prefix)
+lenient_tape("01.6", "an unknown name in a step that no later step reads", lambda step, below, place, steps: (
+    step
+    if place == len(steps) - 1 or any(below in later[1:] for later in steps)
+    else ("sum" if step[0] not in ("add", "mul", "exp") else step[0], *step[1:])
+))  # fmt: skip
 lenient_tape("01.6", "names with blanks around them", lambda step, *_: (step[0].strip(), *step[1:]))
 lenient_tape(
     "01.6", "of two numbers only the second is checked", lambda s, below, *_: within(s, below, slice(0, -1))

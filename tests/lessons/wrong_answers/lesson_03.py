@@ -816,3 +816,93 @@ def filled_with_zeros(model, images, labels, rates):
 
 for number in ("03.3", "03.4"):
     not_taken(number, "a model that is no Sequential", lambda g: not isinstance(g["model"], nn.Sequential))
+
+
+@wrong("03.1", "two arguments of float32 give the digits of float32")
+def descent_of_two_narrow(hessian, start, lr, steps):
+    path = [start]
+    for _ in range(steps):
+        path.append(path[-1] - lr * (hessian @ path[-1]))
+    return np.array(path, np.float64)
+
+
+def new_head(
+    model, images, labels, num_classes, *, steps, lr, rng, path="head", cross_entropy=F.cross_entropy
+):
+    """What 03.3 asks for, with the head at this path, and with this loss."""
+    if num_classes < 1 or steps < 1 or min(labels) < 0 or max(labels) >= num_classes:
+        raise ValueError("classes, steps or labels")
+    model.train().requires_grad_(False)
+    for part in model.modules():
+        if isinstance(part, BatchNorm):
+            part.frozen = True
+    head, losses = nn.Linear(model.head.in_features, num_classes, rng=rng), []
+    model.set_submodule(path, head)
+    for _ in range(steps):
+        head.zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        for parameter in head.parameters():
+            parameter.data = parameter.data - lr * parameter.grad
+        losses.append(loss.item())
+    return np.array(losses, np.float64)
+
+
+@wrong("03.3", "the new head replaces the last Linear that the model lists")
+def head_in_place_of_last(model, *arguments, **options):
+    linears = [path for path, part in model.named_modules() if isinstance(part, nn.Linear)]
+    return new_head(model, *arguments, **options, path=linears[-1])
+
+
+@wrong("03.3", "every BatchNorm must have a weight and a bias")
+def norms_with_weights(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for part in model.modules():
+        if isinstance(part, BatchNorm):
+            part.weight.requires_grad_(False)
+    return losses
+
+
+def loss_of_probabilities(logits, labels):
+    p = logits.softmax(axis=1)[np.arange(len(labels)), labels]
+    return -(p + 1e-9).log().mean()
+
+
+@wrong("03.3", "1e-9 is added to each probability before its logarithm")
+def with_a_little_more(*arguments, **options):
+    return new_head(*arguments, **options, cross_entropy=loss_of_probabilities)
+
+
+def children_of(layer):
+    yield layer
+    for child in layer.children():
+        yield from children_of(child)
+
+
+@wrong("03.4", "a layer that stands twice in a trained block makes two steps")
+def two_steps(model, images, labels, rates):
+    rates_refused(rates)
+    layers = {model.layer(path): rate for path, rate in rates.items()}
+    model.eval().zero_grad()
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    for layer, rate in layers.items():
+        for part in children_of(layer):
+            for parameter in vars(part).values():
+                if isinstance(parameter, nn.Parameter):
+                    parameter.data = parameter.data - rate * parameter.grad
+    find("03.4").target(model, images, labels, {})
+    return loss.item()
+
+
+@wrong("03.4", "the classes are those of the layer that is named head")
+def classes_of_head(model, images, labels, rates):
+    if max(labels) >= model.head.out_features:
+        raise ValueError("a label that is not a class")
+    return find("03.4").target(model, images, labels, rates)
+
+
+@wrong("03.4", "the rate of a layer without parameters is not looked at")
+def rates_of_parameters(model, images, labels, rates):
+    checked = {path: rate if list(model.layer(path).parameters()) else 0 for path, rate in rates.items()}
+    return find("03.4").target(model, images, labels, checked)
