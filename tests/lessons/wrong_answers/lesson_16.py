@@ -390,3 +390,13 @@ def fills_gradients(model, images, target, layer, *, upsample=True):
 @wrong("16.4", "for a set of classes the map is enlarged, whatever is asked for")
 def always_enlarged_for_sets(model, images, target, layer, *, upsample=True):
     return find("16.4").target(model, images, target, layer, upsample=upsample or isinstance(target, set))
+
+
+@wrong("16.4", "maps that are not finite are enlarged and given back")
+def enlarges_any_map(model, images, target, layer, *, upsample=True):
+    try:
+        return find("16.4").target(model, images, target, layer, upsample=upsample)
+    except ValueError as error:
+        if upsample and "the map is not finite" in str(error):
+            return np.full((len(images), *images.shape[2:]), np.nan, images.dtype)
+        raise
