@@ -821,7 +821,11 @@ def no_start_of_float32(model, images, labels, eps, *, random_start=True, **para
 
 @wrong("18.2", "float32 images are computed with in float64")
 def wide_gradient(model, images, labels, loss="cross_entropy"):
-    return find("18.2").target(model, images.astype(np.float64), labels, loss).astype(images.dtype)
+    with np.errstate(over="ignore"):
+        slopes = find("18.2").target(model, images.astype(np.float64), labels, loss).astype(images.dtype)
+    if not np.isfinite(slopes).all():
+        raise FloatingPointError("not finite")
+    return slopes
 
 
 @wrong("18.5", "of several target classes, the logarithm of the sum of their probabilities")
