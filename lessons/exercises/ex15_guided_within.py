@@ -202,6 +202,12 @@ def dtypes(guided_within):
             maps = guided_within(model, images.astype(dtype), classes, ("relu2",))
             assert_close(maps, expected, **near)
             assert_dtype(maps, dtype)
+    edge = Built("mlp", seed=0, in_features=1, hidden=(4,), num_classes=CLASSES)
+    fc1 = edge.build().fc1  # at this pixel a ReLU's input is 0 in float32, and above 0 in float64
+    pixel = (-fc1.bias.data[2] / fc1.weight.data[2]).reshape(1, 1, 1, 1)
+    for layers in ((), ("relu1",)):
+        maps = guided_within(edge, pixel, classes, layers)
+        assert_close(maps, by_hand(edge, pixel, classes, layers), **NARROW)
 
 
 @guided_in.law("a model in training mode runs in evaluation mode, and is in training mode again afterwards")
@@ -220,13 +226,14 @@ def while_training(guided_within):
 )
 def refuses(guided_within):
     model, images = two_hidden(0, training=True), np.ones((2, 1, 2, 2))
-    for layers in (("relu1", "relu3"), ("relu3",)):
-        assert_refuses("the layer 'relu3'", guided_within, model, images, np.array([0, 1]), layers)
+    for layers in (("relu1", "relu3"), ("relu3",), ("relu1.deeper",)):
+        assert_refuses(f"the layer {layers[-1]!r}", guided_within, model, images, np.array([0, 1]), layers)
     six = np.ones((2, 1, 2, 3))
     assert_refuses("six pixels for four inputs", guided_within, model, six, np.array([0, 1]), ("relu1",))
     for classes in ([0, 3], [0, -1], [0], [0, 1, 2], 1, [[0], [1]]):
         which = f"classes {classes} for 2 images and 3 classes"
-        assert_refuses(which, guided_within, model, images, np.array(classes), ("relu1",))
+        for layers in (("relu1",), ()):
+            assert_refuses(which, guided_within, model, images, np.array(classes), layers)
 
 
 def changed(model, images, classes, layers, rule=guided_rule, inside=True, whole=False):

@@ -213,7 +213,8 @@ def refuses_infinite_maps(gradcam):
             doubles = Built("conv2d", weight=((((2.0,),),),) * filters, training=True)
             what = f"an infinite place beside the unit, of {filters} maps"
             for given in (images, np.concatenate([np.ones_like(images), images])):  # alone, and second
-                assert_refuses(what, gradcam, doubles, given, ("", 0, 0, 0), "", upsample=False)
+                for upsample in (False, True):
+                    assert_refuses(what, gradcam, doubles, given, ("", 0, 0, 0), "", upsample=upsample)
 
 
 def weighted(model, images, target, layer, score=None, weights=None, signed=False, upsample=True):

@@ -68,6 +68,8 @@ def worked_linear(model_paths):
     one = Built("linear", weight=[[0.5, 4097.0]])  # one logit; float16 has no 4097 and no 0.1
     found = model_paths(one, np.array([0.1, 2.0]), np.array([[0.7, 0.0]]), orders[:1])
     assert_close(found, [[-0.3, 8194]], rtol=1e-6)
+    large = np.array([2**24 + 1, 2])  # as float32 the first is 2**24
+    assert_close(model_paths(one, large, np.array([[2.0**24, 2.0]]), orders[:1]), [[0, 0]])
 
 
 @paths.law(MIXED)

@@ -130,6 +130,11 @@ def each_image_alone(loss_gradient):
             alone = loss_gradient(model, images[n : n + 1], np.array([n % 3]), loss)
             assert_close(together[n : n + 1], alone, rtol=1e-3, atol=1e-6)
     assert_dtype(loss_gradient(model, images[:1].astype(np.float64), np.array([0])), np.float64)
+    high, middle = two_classes(2.0**25, 2.0**25), np.full((1, 2), 0.5)  # in float32 a multiple of 4 is added
+    for dtype, gap in ((np.float64, 2), (np.float32, 4)):
+        p = 1 / (1 + np.exp(-gap))
+        found = loss_gradient(high, middle.astype(dtype), np.array([0]))
+        assert_close(found, p * np.array([[3.0, 1.0]]), rtol=1e-3)
     rows, labels = np.arange(900).reshape(300, 3) % 13 / 13, np.arange(300) % 3
     W, _, p = linear(rows)
     by_columns = np.asfortranarray(rows)  # in memory column by column

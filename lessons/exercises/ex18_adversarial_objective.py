@@ -150,6 +150,13 @@ def far_away(perturbation_loss, target):
     _, z, _ = linear(image)
     loss, _ = perturbation_loss(LINEAR, image, np.zeros(3), np.array([target]), 1.0)
     assert_close(loss, float(z.max() - z[target]), rtol=1e-3, atol=1e-3)
+    # the logits 0.5, 0.25, and 2000 or 0, where the third is likely
+    pair = Built("linear", weight=[[1.0, 0.0], [0.0, 1.0], [2.0, 3.0]], bias=[0.0, 0.0, 2000.0])
+    image, share = np.array([0.5, 0.25]), 1 / (1 + np.exp(-0.25))  # of the first class in both
+    for classes, one, slope in (([0], 0.5, [1, 3]), ([1, 0], 0.5 - np.log(share), [2 - share, 2 + share])):
+        loss, found = perturbation_loss(pair, image, np.zeros(2), np.array(classes), 1.0)
+        assert_close(loss, 2001.75 - one, **WIDE)
+        assert_close(found, slope, **WIDE)
 
 
 def changed(model, image, r, number):

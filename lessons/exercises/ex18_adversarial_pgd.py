@@ -249,13 +249,15 @@ def warned(pgd, *arguments, **params):
 @given(label=st.integers(0, 1))
 def refuses(pgd, label):
     images, labels = np.full((1, 3), 0.5), np.array([label])
-    assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25)
+    for start in (True, False):
+        assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25, random_start=start)
     assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
     for steps in (0, -1):
         assert_refuses(f"steps = {steps}", pgd, TWO, images, labels, 0.25, steps=steps)
     for size in (0.0, -0.125):
         assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
-    assert_refuses("a pixel of -0.0005", pgd, TWO, -0.001 * images, labels, 0.25)
+    for eps in (0.25, 0.0):
+        assert_refuses(f"a pixel of -0.0005 (eps = {eps})", pgd, TWO, -0.001 * images, labels, eps)
     half = {"bounds": (0.25, 0.75)}
     assert_refuses("eps = 0.75 in a box of width 0.5", pgd, TWO, images, labels, 0.75, **half)
     for pixel in (0.125, 0.875):

@@ -345,3 +345,18 @@ wrong("15.4", "classes in a column are taken")(taken_as_one_for_each(lambda n: (
 @wrong("15.4", "float64 images are computed with in float32")
 def narrow_guided(model, images, classes, layers):
     return find("15.4").target(model, images.astype(np.float32), classes, layers).astype(images.dtype)
+
+
+@wrong("15.4", "float32 images are computed with in float64")
+def wide_guided(model, images, classes, layers):
+    return find("15.4").target(model, images.astype(np.float64), classes, layers).astype(images.dtype)
+
+
+@wrong("15.4", "classes are checked only if a layer is guided")
+def unchecked_gradient(model, images, classes, layers):
+    if layers:
+        return find("15.4").target(model, images, classes, layers)
+    x = Tensor(images, requires_grad=True)
+    with eval_mode(model):
+        logits = model(x)
+    return grad(logits[np.arange(len(images)), classes].sum(), x)

@@ -8,8 +8,10 @@ import math
 import numpy as np
 
 from lessons.exercises import find
+from minidl.engine.tensor import Tensor
 from minidl.explain import shapley
 from minidl.explain.shapley import all_worths, worths_of
+from minidl.nn.module import eval_mode
 from minidl.train import predict
 from tests.lessons.wrong_answers.declare import not_taken, wrong
 
@@ -608,3 +610,26 @@ def first_logit_of_one(model, row, background, orders, target=0):
 @wrong("17.4", "reads the orders as they lie in memory")
 def paths_by_memory(model, row, background, orders, target=0):
     return find("17.4").target(model, row, background, orders.ravel("K").reshape(orders.shape), target)
+
+
+@wrong("17.3", "the weights are divided by their sum, also if the sum is 0")
+def shares_of_weights(coalitions, worths, weights, nobody, everybody):
+    with np.errstate(invalid="ignore"):
+        shares = weights / weights.sum()
+    if np.isnan(shares).any():
+        raise ValueError("no weights")
+    return find("17.3").target(coalitions, worths, shares, nobody, everybody)
+
+
+@wrong("17.4", "the rows are given to the network in float64")
+def wide_rows(model, row, background, orders, target=0):
+    paths = find("17.4").target(model, row, background, orders, target)  # what it refuses
+    with eval_mode(model):
+        for p, order in enumerate(orders):
+            rows = background.astype(np.float64)
+            answers = [model(Tensor(rows)).data[:, target].mean()]
+            for i in order:
+                rows[:, i] = row[i]
+                answers.append(model(Tensor(rows)).data[:, target].mean())
+            paths[p, order] = np.diff(answers)
+    return paths

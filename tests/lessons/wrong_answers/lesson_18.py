@@ -817,3 +817,44 @@ def normal_start(model, images, labels, eps, *, rng=None, **params):
 def no_start_of_float32(model, images, labels, eps, *, random_start=True, **params):
     random_start = random_start and images.dtype != np.float32
     return find("18.6").target(model, images, labels, eps, random_start=random_start, **params)
+
+
+@wrong("18.2", "float32 images are computed with in float64")
+def wide_gradient(model, images, labels, loss="cross_entropy"):
+    with np.errstate(over="ignore"):
+        slopes = find("18.2").target(model, images.astype(np.float64), labels, loss).astype(images.dtype)
+    if not np.isfinite(slopes).all():
+        raise FloatingPointError("not finite")
+    return slopes
+
+
+@wrong("18.5", "of several target classes, the logarithm of the sum of their probabilities")
+def log_of_the_sum(model, image, r, target, lam):
+    if len(target) < 2:
+        return find("18.5").target(model, image, r, target, lam)
+    change = Tensor(r.astype(image.dtype), requires_grad=True)
+    with eval_mode(model):
+        logits = model((change + image).reshape(1, *image.shape))[0]
+    loss = lam * (change * change).sum() - F.softmax(logits)[target].sum().log()
+    return loss.item(), grad(loss, change)
+
+
+@wrong("18.5", "if p is rounded to 0, the gradient is that of the penalty alone")
+def flat_far_away(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    with eval_mode(model):
+        p = F.softmax(model(Tensor((image + r.astype(image.dtype))[np.newaxis])))[0].data
+    return loss, slope if p[target].sum() > 0 else (2 * lam * r).astype(image.dtype)
+
+
+@wrong("18.6", "without a random start, an eps below 0 is taken")
+def unchecked_eps(model, images, labels, eps, *, random_start=True, **params):
+    eps = eps if random_start else abs(eps)
+    return find("18.6").target(model, images, labels, eps, random_start=random_start, **params)
+
+
+@wrong("18.6", "with eps = 0 the images are given back unchecked")
+def unchecked_images(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    if eps == 0 and steps > 0 and (step_size is None or step_size > 0):
+        images = np.clip(np.nan_to_num(images), *params.get("bounds", (0, 1)))
+    return find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
