@@ -98,7 +98,7 @@ def wide_means(means):
     assert_equal(answer, [[(1 + 2.0**-30) / 2]])
     assert_equal(means(np.array([[1 + 2.0**-30]]), np.array([0])), [[1 + 2.0**-30]])
     assert_equal(means(np.array([[100], [101]], np.int8), np.array([0, 0])), [[100.5]])
-    assert_close(means(np.arange(300.0)[:, np.newaxis], np.zeros(300, int)), [[149.5]], rtol=1e-12)
+    assert_close(means(np.arange(300.0)[:, np.newaxis], np.zeros(300, np.int8)), [[149.5]], rtol=1e-12)
     assert_equal(means(np.eye(300), np.arange(300)[::-1]), np.eye(300)[::-1])
 
 

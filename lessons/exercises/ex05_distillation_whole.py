@@ -160,6 +160,10 @@ def loss_in_float32(loss):
         options = {"alpha": alpha, "beta": beta, "temperature": 1.5, "soft": kind}
         y, _ = loss(TEN, np.zeros((1, 2)), np.array([0]), **options)
         assert_dtype(y, np.float32)
+    near = np.array([[10.0 + 2**-7, 0.0]])  # the KL is about 1e-7
+    log_p, log_q = (log_softmax(z, 4.0) for z in (TEN.astype(float), near))
+    y, _ = loss(TEN, near, None, alpha=0.0, beta=1.0, temperature=4.0, soft="kl")
+    assert_close(y, np.array(cross_entropies(np.exp(log_q), log_p - log_q)), rtol=1e-2, atol=0)
 
 
 @whole.law("labels may be rows of probabilities; a label of -100 leaves its row out of the labels' term only")

@@ -196,6 +196,8 @@ def loss_keeps_float32(nt_xent):
     value, grads = nt_xent(z, z[::-1], grad=np.array(1, np.float32), temperature=0.5)
     for answer in (value, *grads):
         assert_dtype(answer, np.float32)
+    wide = z[::-1].astype(np.float64)  # by its name, so it stays an array beside the Tensor
+    assert_dtype(nt_xent(z, z2=wide, temperature=0.5)[0], np.float32)
 
 
 @loss.law("ValueError for a row of zeros, views of different shapes, and a temperature of 0")

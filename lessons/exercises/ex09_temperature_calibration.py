@@ -224,6 +224,8 @@ def worked_fit(fit):
             assert_close(fit(z / 4, np.array([0, 0, 1, 0]), bounds), 0.5, rtol=1e-3)
         assert_close(fit(z + 1e8, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
         assert_close(fit([[3, 0], [3, 0], [3, 0]], labels=[0, 0, 1]), 3 / np.log(2), rtol=1e-3)
+        # no answer is right, and yet the largest T is not the best: the slope is 0 at e^(8/T) = 7
+        assert_close(fit([[3, 2, -5], [2, 3, -5]], labels=[1, 0]), 8 / np.log(7), rtol=1e-3)
         assert_close(fit(1e-9 * z, np.array([0, 0, 1, 0]), (1e-9, 2.0)), 2e-9, rtol=1e-3, atol=0)
 
 

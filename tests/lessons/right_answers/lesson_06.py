@@ -15,6 +15,14 @@ def prototypes(support, labels):
     return classes, np.array(means)
 
 
+@right("06.1")
+def prototypes_by_weights(support, labels):
+    classes = np.unique(labels)
+    weights = (labels == classes[:, np.newaxis]).astype(np.float64)
+    means = (weights / weights.sum(axis=1, keepdims=True)) @ support  # three times 100 / 3 is nearly 100
+    return classes, means.astype(support.dtype) if support.dtype.kind == "f" else means
+
+
 @right("06.2")
 def squared_distances(queries, support):
     queries, support = queries.astype(np.float64), support.astype(np.float64)

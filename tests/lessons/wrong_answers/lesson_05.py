@@ -735,3 +735,23 @@ def teacher_in_float32(teacher, student, *arguments, **options):
         return find("05.5").target(teacher, student, *arguments, **options)
     finally:
         del teacher.forward
+
+
+@wrong("05.1", "the rows of a class are counted in the labels' own dtype, int8")
+def counted_in_a_byte(rows, labels):
+    means = find("05.1").target(rows, labels)
+    counts = np.bincount(labels, minlength=len(means))
+    return means * (counts / counts.astype(np.asarray(labels).dtype))[:, np.newaxis]
+
+
+@wrong("05.4", "KL as the difference of two numbers in float32")
+def rounded_divergence(student_logits, teacher_logits, labels, *, beta, temperature, soft="ce", **options):
+    options["temperature"] = temperature
+    loss = find("05.4").target(student_logits, teacher_logits, labels, beta=beta, **options)
+    if soft == "ce" or beta == 0:
+        return find("05.4").target(student_logits, teacher_logits, labels, beta=beta, soft=soft, **options)
+    tau = options.get("teacher_temperature") or temperature
+    q = soft_targets(data_of(teacher_logits).astype(data_of(student_logits).dtype), tau)
+    weight = beta * (temperature**2 if options.get("scale_by_tau_squared") else 1)
+    entropy = -(q * np.log(np.where(q > 0, q, 1))).sum(axis=1).mean()
+    return loss - weight * float(entropy)

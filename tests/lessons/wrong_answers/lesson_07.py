@@ -467,3 +467,9 @@ layers_as_a_whole("07.5")
 def steps_not_so_cold(model, images, augment, *, temperature, **options):
     raised = max(temperature, 0.5) if temperature > 0 else temperature
     return find("07.5").target(model, images, augment, temperature=raised, **options)
+
+
+@wrong("07.4", "an array becomes a Tensor of its own dtype, and so float32 becomes float64")
+def array_in_its_dtype(z1, z2, temperature):
+    z1, z2 = (z if isinstance(z, Tensor) else Tensor(z) for z in (z1, z2))
+    return find("07.4").target(z1, z2, temperature)

@@ -504,3 +504,27 @@ def softmax_never_zero(z, axis=-1, temperature=1.0):
 def mean_of_entropies(probabilities, axis=-1):
     found = find("09.2").target(probabilities, axis)
     return found if found.size <= 10 else np.full_like(found, found.mean())
+
+
+@wrong("09.1", "whole numbers are subtracted in their own dtype, int8")
+def softmax_in_a_byte(z, axis=-1, temperature=1.0):
+    find("09.1").target(z, axis, temperature)  # refuses what it should
+    p = np.exp((z - np.max(z, axis=axis, keepdims=True)) / temperature)
+    return p / p.sum(axis=axis, keepdims=True)
+
+
+@wrong("09.2", "a sum of 1.005 is taken")
+def entropy_of_nearly_one(probabilities, axis=-1):
+    p = np.asarray(probabilities, np.float64)
+    if not (p >= 0).all() or not np.allclose(p.sum(axis=axis), 1, rtol=0, atol=0.006):
+        raise ValueError("not probabilities")
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=axis) + 0.0
+
+
+@wrong("09.4", "if no answer is right, the upper bound without a search")
+def upper_bound_if_all_wrong(logits, labels, bounds=(0.05, 20.0)):
+    found, high = find("09.4").target(logits, labels, bounds), bounds[1]
+    if found < high and (np.argmax(logits, axis=1) != np.ravel(labels)).all():
+        warnings.warn("no answer is right", RuntimeWarning, stacklevel=2)
+        return float(high)
+    return found
