@@ -233,14 +233,14 @@ def built(x: Any) -> Any:
 def contents_of_models(value: Any, kept: list[Module]) -> Any:
     """The value with Tensors replaced by arrays, and models by their ``contents`` and by "given".
 
-    "given" tells whether the model is one of ``kept``, the arguments.
+    "given" tells whether the model is one of ``kept``, the arguments, or has a module of theirs.
     """
-    if isinstance(value, list):
-        return [contents_of_models(v, kept) for v in value]
-    if isinstance(value, tuple):  # tuple(): the class of a NamedTuple takes no iterator
-        return tuple(contents_of_models(v, kept) for v in value)
+    if isinstance(value, list | tuple):
+        kind = list if isinstance(value, list) else tuple  # the class of a NamedTuple takes no iterator
+        return kind(contents_of_models(v, kept) for v in value)
     if isinstance(value, Module):
-        return {**contents(value), "given": any(value is model for model in kept)}
+        own = [part for model in kept for part in model.modules()]
+        return {**contents(value), "given": any(part in own for part in value.modules())}
     return np.array(value.data) if isinstance(value, Tensor) else value
 
 

@@ -82,6 +82,8 @@ def test_a_law_sees_whether_a_model_came_back_changed_or_a_new_one_and_what_its_
         MODEL, 5, None
     )
     assert found["given"] is False
+    shallow = exercise(new_head).adapt(lambda model, *rest: copy.copy(model))(MODEL, 5, None)
+    assert shallow["given"] is True  # the parts are those of the model
     for copied in (False, True):  # also where the model is a part of the answer
         beside = exercise(new_head).adapt(
             lambda model, *rest, copied=copied: (1, copy.deepcopy(model) if copied else model)
