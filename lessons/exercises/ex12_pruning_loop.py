@@ -349,7 +349,7 @@ def rounds(
     )  # refuses bad input
     measured_on = measured_on or validation
     networks, found = [copy.deepcopy(model)], evaluate(model, *measured_on)
-    history, accepted = [(0.0, masks.sparsity(model), *found[::-1])], 0
+    history, accepted = [prune.PruneStep(0.0, masks.sparsity(model), *found[::-1])], 0
     for k in range(1, int(np.ceil(1 / step))):
         if breaks(history[-1][2], max_allowed_loss):
             break
@@ -362,7 +362,7 @@ def rounds(
         for parameter in () if keeps_masks else networks[-1].parameters():
             parameter.mask = None
         found = prune.finetune(networks[-1], train, measured_on, finetune_epochs, lr, rng)
-        history.append((k * step, masks.sparsity(networks[-1]), *found[::-1]))
+        history.append(prune.PruneStep(k * step, masks.sparsity(networks[-1]), *found[::-1]))
     if not breaks(history[-1][2], max_allowed_loss):
         accepted = len(history) - 1
     return networks, history, accepted

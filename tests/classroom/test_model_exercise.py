@@ -10,7 +10,8 @@ from minidl import Tensor, no_grad
 from minidl.classroom import replay
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.exercise_kinds import WrongAnswer
+from minidl.classroom.returned import WrongAnswer
+from minidl.compress.prune import PruneResult, PruneStep
 from minidl.explain.patches import Span
 from minidl.nn.layers import Linear
 
@@ -215,6 +216,14 @@ def test_a_plain_tuple_is_no_named_tuple(kind):
     assert task.adapt(next_span)(X) == (X.size, 1, 0)
     with pytest.raises(WrongAnswer, match=r"returned \(.*\): its signature says Span"):
         task.adapt(lambda x: (x.size, 1, 0))(X)
+
+    def pruned(x: np.ndarray) -> PruneResult:  # its history is a list of NamedTuples
+        return PruneResult(x, [PruneStep(0.0, 0.0, 1.0, 0.5)], 0)
+
+    task = Exercise("91.2", pruned, kind=kind, points=1, hints=("Look.",))
+    task.adapt(pruned)(X)
+    with pytest.raises(WrongAnswer, match=r"whose history has \(0, .*\): PruneResult says PruneStep"):
+        task.adapt(lambda x: PruneResult(x, [(0.0, 0.0, 1.0, 0.5)], 0))(X)
 
 
 @pytest.mark.parametrize("writes", [(), ("model",)])

@@ -806,3 +806,9 @@ def sums_of_steps(*given, step, criterion=global_magnitude_masks, **params):
 def shallow_copy(model, *given, **params):
     found = find("12.5").target(model, *given, **params)
     return found if found.accepted else found._replace(model=copy.copy(model))
+
+
+@wrong("12.5", "the rows of the history are plain tuples")
+def plain_rows(*given, **params):
+    found = find("12.5").target(*given, **params)
+    return found._replace(history=[tuple(row) for row in found.history])
