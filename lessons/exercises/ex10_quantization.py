@@ -93,7 +93,8 @@ def divides(rounding):
     # 0.35 / 0.1 is 3.5 in float32 and less in float64; with S alone in float64, 0.05 / 0.1 is more than 0.5
     assert_equal(rounding(np.array([0.35]), 0.1, 0, -128, 127), [4.0])
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
-    assert_equal(rounding(np.array([0.09]), 0.02, 0, -128, 127), [5.0])  # in float32, more than 4.5
+    for S in (0.02, np.float64(0.02), np.array([0.02])):  # in float32, the quotient is more than 4.5
+        assert_equal(rounding(np.array([0.09]), S, 0, -128, 127), [5.0])
     assert_equal(rounding(np.array([3]), np.float32(0.4), 0, -128, 127), [8.0])  # in float64, less than 7.5
 
 
@@ -168,6 +169,9 @@ def worked_scale(affine_scale):
         for top in (high, high + 1e-8):  # the float32 S is 1, and 0 goes to 1/2 or 3/2
             assert_equal(affine_scale(low, top, qmin, qmin + 3)[1], even)
     assert_equal(affine_scale(-3.0, 0.0, 0, 65535)[1], 65535)
+    # 0 goes to a little more than 76.5 and 8.5. With rmin / S in float32, Z would be 76 and 8
+    assert_equal(affine_scale(-0.03, 0.07, 0, 255)[1], 77)
+    assert_equal(affine_scale(np.float32(-0.01), np.float32(0.29), 0, 255)[1], 9)
 
 
 @scale.law(
@@ -413,7 +417,7 @@ def keeps_the_dtype(straight):
     y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
     assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
     y, _ = straight(np.array([0.35, 0.05]), S=np.array([0.1]), Z=0, qmin=-8, qmax=7)
-    assert_close(y, [0.4, 0.0])  # in float32, the quotients are 3.5 and 0.5
+    assert_equal(y, [4 * float(np.float32(0.1)), 0.0])  # in float32, S is more, the quotients 3.5 and 0.5
     two = np.array([1.0, 4.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
     x, g = np.full((2, 2), 9.0), np.full((2, 2), 3.0)
     y, (grad,) = straight(x, grad=g, S=two, Z=np.array([0, 2]), qmin=-8, qmax=7)

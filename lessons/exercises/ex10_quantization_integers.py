@@ -158,6 +158,8 @@ def sum_in_float32(integer_linear):
     for S in (np.array([0.7], np.float32), np.array([0.7]), 0.7):
         answer = integer_linear(qx, 0.1, 0, qw, S, np.array([0], np.int32), 0.1, 0, -128, 127)
         assert_equal(answer, [[4]])
+        answer = integer_linear(9 * qx, 1.0, 0, qw, S, np.array([0], np.int32), 1.0, 0, -128, 127)
+        assert_equal(answer, [[32]])  # 45 M = 31.5; in float64, 45 · 0.7 is less
     # 70 M = 73.5 with M = 0.7 · 0.9 / 0.6; ((70 · 0.7) · 0.9) / 0.6 and 70 / (1 / M) are less
     answer = integer_linear(14 * qx, 0.7, 0, qw, 0.9, np.array([0], np.int32), 0.6, 0, -128, 127)
     assert_equal(answer, [[74]])
@@ -177,12 +179,12 @@ def refuses_a_large_sum(integer_linear):
         qw, qbias = np.array([[weight]], np.int8), np.array([bias], np.int32)
         what = f"a sum of {bias:,} and {weight}"
         assert_refuses(what, integer_linear, qx, 1.0, 0, qw, 1.0, qbias, 1.0, 0, -128, 127)
-    qx, qw, Z_x = np.array([[0, 0]], np.int8), np.array([[127, 127]], np.int8), -(10**7)
-    what, qbias = "two products of 10,000,000 and 127", np.array([0], np.int32)
-    assert_refuses(what, integer_linear, qx, 1.0, Z_x, qw, 1.0, qbias, 1.0, 0, -128, 127)
-    qx, qw, qbias = np.array([[127]], np.int8), np.array([[1]], np.int8), np.array([-200], np.int32)
-    within = integer_linear(qx, 1.0, 127 - 2**31, qw, 1.0, qbias, 2.0**31, 0, -128, 127)
-    assert_equal(within, [[1]])  # 2^31 - 200: the product alone would not fit
+    qx, qw, zero = np.full((1, 66400), 127, np.int8), np.full((1, 66400), 127, np.int8), np.zeros(1, np.int32)
+    what, sums = "66,400 products of 255 and 127", 66400 * 255 * 127  # above 2^31
+    assert_refuses(what, integer_linear, qx, 1.0, -128, qw, 1.0, zero, 1.0, 0, -128, 127)
+    qbias = np.array([2**31 - 200 - sums], np.int32)
+    within = integer_linear(qx, 1.0, -128, qw, 1.0, qbias, 2.0**31, 0, -128, 127)
+    assert_equal(within, [[1]])  # 2^31 - 200: the products alone would not fit
     qx, qw = np.array([[1]], np.int8), np.array([[1], [1]], np.int8)
     for biases in ([0, 2**31 - 1], [2**31 - 1, 0]):
         qbias = np.array(biases, np.int32)

@@ -333,8 +333,8 @@ def worked_ties(joint_magnitude_masks):
     found = joint_magnitude_masks(ones, 2)  # row by row
     assert_equal(found["b"], np.array([[False, False], [True, True]]))
     assert_equal(found["a"], np.ones(40, bool))
-    (found,) = joint_magnitude_masks({"a": np.asfortranarray([[1.0, 2.0], [3.0, 4.0]])}, 2).values()
-    assert_equal(found, np.array([[False, False], [True, True]]))
+    (found,) = joint_magnitude_masks({"a": np.asfortranarray([[1.0, 4.0, 1.0], [1.0, 1.0, 5.0]])}, 2).values()
+    assert_equal(found, np.array([[False, True, False], [True, True, True]]))
     (found,) = joint_magnitude_masks({"a": np.arange(40) % 2 + 1.0}, 10).values()
     assert_equal(np.flatnonzero(~found), np.arange(0, 20, 2))
     near = {"a": np.array([1.0 + 1e-12, 1.0]), "b": np.array([2e-200, 1e-200])}  # squares would be 0

@@ -101,6 +101,9 @@ def worked_loop(iterative_prune):
     found = iterative_prune(built, **settings())
     assert isinstance(found[1], list), f"the history must be a list, not a {type(found[1]).__name__}"
     is_right(found, rows_without_learning(built, 0.25), 9.0, 0.25)
+    # 7 · 0.1 is more than 0.7 in floats, so 25 of 35 weights go
+    tenths = rows_without_learning(built, 0.1)
+    is_right(iterative_prune(built, **settings(step=0.1)), tenths, 9.0, 0.1)
     assert_close([row[1] for row in found[1]], [0, 9 / 35, 18 / 35, 26 / 35])  # round(8.75), ...
     single = Built("linear", weight=((0.1, 0.0, 0.2, 0.3), (0.0, -0.4, 0.0, 0.5), (0.6, 0.7, 0.8, -0.9)))
     sparse = iterative_prune(single, **settings())[1]
@@ -199,7 +202,7 @@ def diverges(iterative_prune):
     with np.errstate(all="ignore"):
         model, history, accepted = iterative_prune(built, **settings(finetune_epochs=3, lr=1e30))
     assert_equal((accepted, len(history)), (0, 2))
-    assert not model["given"], "no round is accepted, but the result is the model that was given, not a copy"
+    assert not model["given"], "no round is accepted, but the result is the given model, or has parts of it"
     assert_equal([bool(np.isnan(number)) for number in history[1]], [False, False, True, True])
     assert_close(model["state"]["head.weight"], built.build().head.weight.data)
 
@@ -346,7 +349,7 @@ def rounds(
     )  # refuses bad input
     measured_on = measured_on or validation
     networks, found = [copy.deepcopy(model)], evaluate(model, *measured_on)
-    history, accepted = [(0.0, masks.sparsity(model), *found[::-1])], 0
+    history, accepted = [prune.PruneStep(0.0, masks.sparsity(model), *found[::-1])], 0
     for k in range(1, int(np.ceil(1 / step))):
         if breaks(history[-1][2], max_allowed_loss):
             break
@@ -359,7 +362,7 @@ def rounds(
         for parameter in () if keeps_masks else networks[-1].parameters():
             parameter.mask = None
         found = prune.finetune(networks[-1], train, measured_on, finetune_epochs, lr, rng)
-        history.append((k * step, masks.sparsity(networks[-1]), *found[::-1]))
+        history.append(prune.PruneStep(k * step, masks.sparsity(networks[-1]), *found[::-1]))
     if not breaks(history[-1][2], max_allowed_loss):
         accepted = len(history) - 1
     return networks, history, accepted

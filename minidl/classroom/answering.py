@@ -33,9 +33,10 @@ import numpy as np
 
 from minidl.classroom.codec import Uncodable, Values, arrays_in, generators_in
 from minidl.classroom.confine import confine
-from minidl.classroom.exercise_kinds import Direct, LibraryCall, WrongAnswer, place
+from minidl.classroom.exercise_kinds import Direct, LibraryCall, place
 from minidl.classroom.frames import receive, send
 from minidl.classroom.reading import function_of, load, stand_in
+from minidl.classroom.returned import WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import require
 

@@ -24,9 +24,10 @@ from minidl.classroom import processes
 from minidl.classroom.codec import Malformed, Uncodable, Values
 from minidl.classroom.crossing import called_back, class_of, error_of, targets_of, told_by
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.exercise_kinds import Answerer, Told, WrongAnswer, check_kind
+from minidl.classroom.exercise_kinds import Answerer, Told
 from minidl.classroom.frames import receive, send
 from minidl.classroom.reading import FileProblem
+from minidl.classroom.returned import WrongAnswer, check_kind
 from minidl.engine.checks import require
 
 ROOT = str(Path(minidl.__file__).resolve().parents[1])

@@ -28,8 +28,9 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.errors import Flaky, HypothesisDeprecationWarning, HypothesisException
 
 from minidl.classroom.compare import readable
-from minidl.classroom.exercise_kinds import KINDS, Answerer, LibraryCall, WrongAnswer
+from minidl.classroom.exercise_kinds import KINDS, Answerer, LibraryCall
 from minidl.classroom.implementation import Implementation
+from minidl.classroom.returned import WrongAnswer
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import (
     check_choice,

@@ -18,6 +18,7 @@ import numpy as np
 
 from minidl.classroom.builders import Built, contents, hooks_of, parts_of
 from minidl.classroom.compare import NUMERIC_KINDS, short
+from minidl.classroom.returned import WrongAnswer, check_class, check_kind
 from minidl.classroom.stubs import plain_function
 from minidl.engine.checks import require
 from minidl.engine.op import Op
@@ -26,10 +27,6 @@ from minidl.nn.module import Module
 
 KINDS = ("function", "op", "tensor", "kernel", "model")
 OTHER_PARTS = "a layer, an attribute, a layer's mode or a forward hook is not as it was"
-
-
-class WrongAnswer(AssertionError):
-    """An answer that is wrong for every law: None, a value that is not plain, a changed input, an exit."""
 
 
 class LibraryCall(Exception):
@@ -233,14 +230,14 @@ def built(x: Any) -> Any:
 def contents_of_models(value: Any, kept: list[Module]) -> Any:
     """The value with Tensors replaced by arrays, and models by their ``contents`` and by "given".
 
-    "given" tells whether the model is one of ``kept``, the arguments.
+    "given" tells whether the model is one of ``kept``, the arguments, or has a module of theirs.
     """
-    if isinstance(value, list):
-        return [contents_of_models(v, kept) for v in value]
-    if isinstance(value, tuple):  # tuple(): the class of a NamedTuple takes no iterator
-        return tuple(contents_of_models(v, kept) for v in value)
+    if isinstance(value, list | tuple):
+        kind = list if isinstance(value, list) else tuple  # the class of a NamedTuple takes no iterator
+        return kind(contents_of_models(v, kept) for v in value)
     if isinstance(value, Module):
-        return {**contents(value), "given": any(value is model for model in kept)}
+        own = [part for model in kept for part in model.modules()]
+        return {**contents(value), "given": any(part in own for part in value.modules())}
     return np.array(value.data) if isinstance(value, Tensor) else value
 
 
@@ -268,34 +265,6 @@ def difference(before: dict, after: dict) -> str:
         if before[name] != after[name]:
             return f"{name} was {before[name]}, is {after[name]}"
     return ""
-
-
-def check_class(answer, returns: str, name: str):
-    """The answer. Raise WrongAnswer for a plain tuple or list if the annotation is a NamedTuple."""
-    if type(answer) in (tuple, list) and returns.isidentifier() and returns[0].isupper():
-        raise WrongAnswer(f"{name} returned {short(answer)}: its signature says {returns}")
-    return answer
-
-
-def check_kind(answer, returns: str, name: str) -> None:
-    """Raise WrongAnswer if the annotation is an array, list, tuple or number, and the answer is another kind.
-
-    A number is accepted as an array, since laws check shapes. An array with axes is not accepted as a number.
-    Other annotations are not checked.
-    """
-    said = f"its signature says {returns}"
-    if returns.startswith("tuple["):
-        kinds = returns[len("tuple[") : -1].split(", ")
-        if not isinstance(answer, tuple) or len(answer) != len(kinds):
-            raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
-        for i, (part, kind) in enumerate(zip(answer, kinds, strict=True)):
-            check_kind(part, kind, f"{name}, part {i} of the tuple,")
-    elif returns in ("np.ndarray", "float", "int") and isinstance(answer, list | tuple):
-        raise WrongAnswer(f"{name} returned a {type(answer).__name__} {short(answer)}: {said}")
-    elif returns in ("float", "int") and np.ndim(answer) > 0:
-        raise WrongAnswer(f"{name} returned an array of shape {np.shape(answer)}: {said}")
-    elif returns.startswith("list") and not isinstance(answer, list):
-        raise WrongAnswer(f"{name} returned {short(answer)}: {said}")
 
 
 def plain_value(value, name: str):

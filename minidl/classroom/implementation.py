@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis.errors import HypothesisException
 
 from minidl.classroom.compare import short
-from minidl.classroom.exercise_kinds import Answerer, Direct, WrongAnswer, same, unchanged
+from minidl.classroom.exercise_kinds import Answerer, Direct, same, unchanged
+from minidl.classroom.returned import WrongAnswer
 
 REMEMBERED = 60  # so many first calls of a law are kept, to recognise named mistakes
 

@@ -106,9 +106,9 @@ def affine_scale(rmin: Any, rmax: Any, qmin: int, qmax: int) -> tuple[np.ndarray
 
         S = (rmax - rmin) / (qmax - qmin)        Z = round(qmin - rmin / S)
 
-    round takes halves to even. S is a float32, also in the formula of Z. Where S would be below the smallest
-    normal float32, ``TINY``, it is 1. Z is an int32. rmax - rmin may be too large for float32.
-    rmin and rmax are numbers, or arrays, which give an S and a Z for each pair of numbers. Returns S, Z.
+    round takes halves to even. S is a float32, also in the formula of Z; all else is in float64. Where S
+    would be below the smallest normal float32, ``TINY``, it is 1. rmax - rmin may be too large for float32.
+    rmin and rmax are numbers, or arrays, which give an S and a Z for each pair. Z is an int32. Returns S, Z.
     """
     low = np.minimum(np.asarray(rmin, np.float64), 0.0)
     high = np.maximum(np.asarray(rmax, np.float64), 0.0)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minidl.classroom.compare import assert_close, assert_equal, assert_gradients, assert_refuses
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.exercise_kinds import WrongAnswer
 from minidl.classroom.recognize import calls_of
+from minidl.classroom.returned import WrongAnswer
 from minidl.classroom.strategies import arrays, broadcastable_pairs, logits, shapes, temperatures
 from minidl.engine.op import Op, unbroadcast
 from minidl.engine.reduce import stable_softmax

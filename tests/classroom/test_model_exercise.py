@@ -10,7 +10,8 @@ from minidl import Tensor, no_grad
 from minidl.classroom import replay
 from minidl.classroom.builders import Built
 from minidl.classroom.exercise import Exercise
-from minidl.classroom.exercise_kinds import WrongAnswer
+from minidl.classroom.returned import WrongAnswer
+from minidl.compress.prune import PruneResult, PruneStep
 from minidl.explain.patches import Span
 from minidl.nn.layers import Linear
 
@@ -82,6 +83,8 @@ def test_a_law_sees_whether_a_model_came_back_changed_or_a_new_one_and_what_its_
         MODEL, 5, None
     )
     assert found["given"] is False
+    shallow = exercise(new_head).adapt(lambda model, *rest: copy.copy(model))(MODEL, 5, None)
+    assert shallow["given"] is True  # the parts are those of the model
     for copied in (False, True):  # also where the model is a part of the answer
         beside = exercise(new_head).adapt(
             lambda model, *rest, copied=copied: (1, copy.deepcopy(model) if copied else model)
@@ -213,6 +216,14 @@ def test_a_plain_tuple_is_no_named_tuple(kind):
     assert task.adapt(next_span)(X) == (X.size, 1, 0)
     with pytest.raises(WrongAnswer, match=r"returned \(.*\): its signature says Span"):
         task.adapt(lambda x: (x.size, 1, 0))(X)
+
+    def pruned(x: np.ndarray) -> PruneResult:  # its history is a list of NamedTuples
+        return PruneResult(x, [PruneStep(0.0, 0.0, 1.0, 0.5)], 0)
+
+    task = Exercise("91.2", pruned, kind=kind, points=1, hints=("Look.",))
+    task.adapt(pruned)(X)
+    with pytest.raises(WrongAnswer, match=r"whose history has \(0, .*\): PruneResult says PruneStep"):
+        task.adapt(lambda x: PruneResult(x, [(0.0, 0.0, 1.0, 0.5)], 0))(X)
 
 
 @pytest.mark.parametrize("writes", [(), ("model",)])

@@ -547,3 +547,40 @@ class WidenedByZeroPoints(find("10.3").target):
     def forward(self, x):
         y = super().forward(x)
         return y + np.zeros_like(self.Z, np.float64) if np.ndim(self.Z) else y
+
+
+@wrong("10.1", "the quotient becomes a float32, but not the float64 S before it")
+def step_in_float64(r, S, Z, qmin, qmax):
+    with np.errstate(over="ignore"):
+        steps = np.rint((np.asarray(r, np.float32) / S).astype(np.float32))
+    return np.clip(steps + np.float32(Z), qmin, qmax)
+
+
+@wrong("10.2", "rmin / S in float32")
+def narrow_zero_point(rmin, rmax, qmin, qmax):
+    S, _ = find("10.2").target(rmin, rmax, qmin, qmax)
+    with np.errstate(over="ignore"):
+        low = np.minimum(np.float32(rmin), np.float32(0))
+    return S, np.rint(qmin - low / S).astype(np.int32)
+
+
+@wrong("10.2", "rmin and rmax become float32")
+def narrow_ends(rmin, rmax, qmin, qmax):
+    return find("10.2").target(np.float64(np.float32(rmin)), np.float64(np.float32(rmax)), qmin, qmax)
+
+
+@wrong("10.3", "the quotient is right, but y has the S of float64")
+class StepOfFloat64(find("10.3").target):
+    def __init__(self, S, Z, qmin, qmax):
+        super().__init__(S, Z, qmin, qmax)
+        self.given = S
+
+    def forward(self, x):
+        y = super().forward(x)
+        return (self.given * (y / self.S)).astype(x.dtype)
+
+
+@wrong("10.4", "M has the dtype of a float64 S_w")
+def multiplier_as_given(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    M = np.float32(S_x) * S_w / np.float32(S_y)
+    return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.float64)

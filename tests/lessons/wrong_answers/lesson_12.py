@@ -785,3 +785,30 @@ def rates_of_the_default(*given, criterion=None, **params):
     if criterion is None:
         return find("12.5").target(*given, **params)
     return find("12.5").target(*given, criterion=criterion, **{**params, "lr": 1e-3, "rng": None})
+
+
+@wrong("12.3", "on a tie, the first in memory, where an array may go down the columns")
+def first_in_memory(weights, amount):
+    turned = [name for name, w in weights.items() if w.ndim == 2 and not w.flags.c_contiguous]
+    found = find("12.3").target({k: w.T if k in turned else w for k, w in weights.items()}, amount)
+    return {name: mask.T if name in turned else mask for name, mask in found.items()}
+
+
+@wrong("12.5", "the amount of a round is a sum of steps, where 9 tenths are less than 0.9")
+def sums_of_steps(*given, step, criterion=global_magnitude_masks, **params):
+    def ask(network, share):
+        return criterion(network, sum([step] * round(share / step)))
+
+    return find("12.5").target(*given, step=step, criterion=ask, **params)
+
+
+@wrong("12.5", "with no round accepted, the result has the modules of the given network")
+def shallow_copy(model, *given, **params):
+    found = find("12.5").target(model, *given, **params)
+    return found if found.accepted else found._replace(model=copy.copy(model))
+
+
+@wrong("12.5", "the rows of the history are plain tuples")
+def plain_rows(*given, **params):
+    found = find("12.5").target(*given, **params)
+    return found._replace(history=[tuple(row) for row in found.history])

@@ -408,3 +408,9 @@ def narrow_patches(model, layer, images, k):
 def cut_patches(model, layer, images, k):
     found = top_patches(model, layer, images, k)
     return found._replace(values=np.minimum(found.values, 1000))
+
+
+@wrong("13.2", "the counts have the dtype of the class numbers, so they wrap around")
+def counts_of_their_dtype(predicted, shape_labels, texture_labels, classes):
+    found = find("13.2").target(predicted, shape_labels, texture_labels, classes)
+    return tuple(counts.astype(predicted.dtype) for counts in found)
