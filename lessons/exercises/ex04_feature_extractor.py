@@ -70,6 +70,7 @@ def rows_are_independent(standardise, features, other):
 def constant_up_to_rounding(scale):
     reference = np.full((3, 1), 0.1)
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
+    assert_equal(scale(np.full((100, 1), 7250.3), np.array([[7250.3]])), np.zeros((1, 1)))  # s is 4e-12
     sparse = np.zeros((17, 1))  # sixteen 0 and one 17 have mean 1 and deviation 4
     sparse[5] = 17.0
     assert_close(scale(sparse, sparse[4:6]), [[-0.25], [4.0]])

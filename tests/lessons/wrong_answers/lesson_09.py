@@ -506,13 +506,6 @@ def mean_of_entropies(probabilities, axis=-1):
     return found if found.size <= 10 else np.full_like(found, found.mean())
 
 
-@wrong("09.1", "whole numbers are subtracted in their own dtype, int8")
-def softmax_in_a_byte(z, axis=-1, temperature=1.0):
-    find("09.1").target(z, axis, temperature)  # refuses what it should
-    p = np.exp((z - np.max(z, axis=axis, keepdims=True)) / temperature)
-    return p / p.sum(axis=axis, keepdims=True)
-
-
 @wrong("09.2", "a sum of 1.005 is taken")
 def entropy_of_nearly_one(probabilities, axis=-1):
     p = np.asarray(probabilities, np.float64)
