@@ -7,7 +7,7 @@ It reads frames of codec.py from standard input and writes frames to standard ou
     {source, path, name, kind, ...}  ->  what the file holds, or what is wrong with it
     (arguments, params, errstate)    ->  {answer, same, warnings} or {raised} or {wrong}
                                          and the changed arguments, if they are not the same
-    {value} or {raised}              <-  {back, arguments, params}: a call of one of the law's functions
+    {value}, {argument}, {raised}    <-  {back, arguments, params}: a call of one of the law's functions
 
 No code here decides whether a law holds. Hostile code that controls this whole process can only give other
 answers. It cannot use the library's own function: that function's code is replaced and raises an error.
@@ -76,6 +76,8 @@ class Link:
                 array[...] = changed  # the law's function has changed its argument in place
         if "raised" in reply:
             raise rebuilt(reply["raised"])
+        if "argument" in reply:
+            return arrays_in(arguments, params)[reply["argument"]]
         return iter(reply["items"]) if "items" in reply else reply["value"]
 
 

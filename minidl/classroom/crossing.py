@@ -55,6 +55,9 @@ def called_back(functions: list, asked: dict) -> tuple[bytes, bytes]:
 
     try:
         value = functions[which](*arguments, **params)
+        for place, (array, _) in enumerate(before):
+            if value is array:  # the function has changed its argument in place, and returns it
+                return message({"argument": place})
         return message({"items": list(value)} if isinstance(value, Iterator) else {"value": value})
     except Exception as error:  # an answer that cannot be sent is also an error of the law
         return message({"raised": {"classes": [("", type(error).__name__)], "text": str(error)}})

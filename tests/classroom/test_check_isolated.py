@@ -150,7 +150,8 @@ def simclr_steps(model, images, augment, *, steps, lr, temperature, rng):
     losses = np.empty(steps)
     given = images.copy()
     for i in range(steps):
-        loss = nt_xent(*[model(augment({kept}, rng)) for _ in range(2)], temperature)
+        views = [augment({kept}, rng) for _ in range(2)]
+        loss = nt_xent(model(views[0]), model(views[1]), temperature)
         model.zero_grad()
         loss.backward()
         for parameter in model.parameters():
@@ -161,10 +162,18 @@ def simclr_steps(model, images, augment, *, steps, lr, temperature, rng):
 """
 
 
+ONE_ARRAY = "np.copyto(given, images) or given"  # for both views
+
+
 @pytest.mark.parametrize(
-    "kept, said", [("images", "simclr_steps changed its input 1"), ("given", "elements differ")]
+    "kept, said",
+    [
+        ("images", "simclr_steps changed its input 1"),
+        ("given", "elements differ"),
+        (ONE_ARRAY, "elements differ"),
+    ],
 )
-def test_an_array_that_a_laws_function_changes_in_place_changes_for_the_learners_code(course, kept, said):
+def test_an_array_that_a_laws_function_changes_and_returns_is_that_of_the_learners_code(course, kept, said):
     write_work(course, "07", SIMCLR.format(kept=kept))
     outcome = check_exercise(course, "07.5")
     assert outcome.law.startswith("an augmentation changes its images in place"), outcome

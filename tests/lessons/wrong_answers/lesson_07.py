@@ -473,3 +473,14 @@ def steps_not_so_cold(model, images, augment, *, temperature, **options):
 def array_in_its_dtype(z1, z2, temperature):
     z1, z2 = (z if isinstance(z, Tensor) else Tensor(z) for z in (z1, z2))
     return find("07.4").target(z1, z2, temperature)
+
+
+@wrong("07.5", "both views are made in one array")
+def views_in_one_array(model, images, augment, **settings):
+    buffer = np.empty_like(images)
+
+    def into_the_buffer(given, rng):
+        buffer[:] = given
+        return augment(buffer, rng)
+
+    return find("07.5").target(model, images, into_the_buffer, **settings)
