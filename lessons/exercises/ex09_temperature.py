@@ -78,7 +78,9 @@ def is_stable(softmax):
     assert_equal(np.asarray(p) == 0, p < 0.25)  # exactly 0
     assert_close(turned, np.transpose(p))
     assert_close(several, np.stack([p, p]) / 2)
-    assert_close(softmax(np.array([1000, 1000])), [0.5, 0.5], rtol=1e-14, atol=0)  # one row, of whole numbers
+    whole = softmax(np.array([1000, 1000]))  # one row
+    assert_close(whole, [0.5, 0.5], rtol=1e-14, atol=0)
+    assert_dtype(whole, np.float64)
     assert_close(softmax(np.zeros((1, 2, 1, 4))), np.full((1, 2, 1, 4), 0.25))
     assert_close(softmax(np.zeros((1, 2, 1, 4)), axis=(3, 1)), np.full((1, 2, 1, 4), 0.125))
 

@@ -521,3 +521,9 @@ def upper_bound_if_all_wrong(logits, labels, bounds=(0.05, 20.0)):
         warnings.warn("no answer is right", RuntimeWarning, stacklevel=2)
         return float(high)
     return found
+
+
+@wrong("09.1", "whole numbers become float32")
+def softmax_of_whole_numbers(z, axis=-1, temperature=1.0):
+    z = z.astype(np.float32) if z.dtype.kind == "i" else z
+    return find("09.1").target(z, axis, temperature)
