@@ -146,6 +146,10 @@ def refuses_three_of_five(kernel_solve):
         weights[7:] = 0
         what += ", all five players, and others of the weight 0"
         assert_refuses(what, kernel_solve, coalitions, worths, weights, 0.0, 1.0)
+        many = rng.random((60, 12)) < 0.5
+        many[:, 3] = many[:, 2]  # their sum is determined, and rounding leaves a determinant above 0
+        what = f"coalitions {many.astype(int).tolist()}, in which two players are never separated,"
+        assert_refuses(what, kernel_solve, many, many.mean(axis=1), np.ones(60), 0.0, 1.0)
 
 
 @solve.mistake("did not fix the sum of the values", breaks=solve.laws[0].text)

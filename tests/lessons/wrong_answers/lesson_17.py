@@ -633,3 +633,17 @@ def wide_rows(model, row, background, orders, target=0):
                 answers.append(model(Tensor(rows)).data[:, target].mean())
             paths[p, order] = np.diff(answers)
     return paths
+
+
+@wrong("17.3", "not determined only where a determinant is below 1e-12")
+def tiny_determinant(coalitions, worths, weights, nobody, everybody):
+    z, w = coalitions.astype(np.float64), weights / max(weights.max(initial=0), 1e-300)
+    used, total = w > 0, everybody - nobody
+    if z.shape[1] == 1:
+        return np.array([float(total)])
+    A, b = (z[:, :-1] - z[:, -1:])[used], (worths - nobody - z[:, -1] * total)[used]
+    if not used.any() or abs(np.linalg.det(A.T @ A)) < 1e-12:
+        raise ValueError("the coalitions do not determine the values")
+    root = np.sqrt(w[used])
+    phi = np.linalg.lstsq(A * root[:, None], b * root, rcond=None)[0]
+    return np.append(phi, total - phi.sum())
