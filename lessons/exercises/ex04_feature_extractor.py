@@ -71,6 +71,7 @@ def constant_up_to_rounding(scale):
     reference = np.full((3, 1), 0.1)
     assert_equal(scale(reference, np.array([[0.1], [0.3]])), np.zeros((2, 1)))
     assert_equal(scale(np.full((100, 1), 7250.3), np.array([[7250.3]])), np.zeros((1, 1)))  # s is 4e-12
+    assert_equal(scale(np.full((3, 1), 3.3), np.array([[3.3]])), np.zeros((1, 1)))  # s is 4e-16
     sparse = np.zeros((17, 1))  # sixteen 0 and one 17 have mean 1 and deviation 4
     sparse[5] = 17.0
     assert_close(scale(sparse, sparse[4:6]), [[-0.25], [4.0]])
@@ -97,6 +98,8 @@ def worked_small_spread(standardise):
     table = np.array([[0.0, 1e6], [2e-11, 1e6 + 0.01]])
     assert_close(standardise(table, table), [[-1.0, -1.0], [1.0, 1.0]], rtol=1e-5)
     assert_close(standardise(table[:1], table + 3), np.zeros((2, 2)))
+    seconds = np.array([[1.7e9], [1.7e9 + 1]])
+    assert_close(standardise(seconds, seconds), [[-1.0], [1.0]])
 
 
 @scale.mistake("uses the features' own mean and deviation: the test set leaks", breaks=scale.laws[0].text)

@@ -171,6 +171,7 @@ def worked_scale(affine_scale):
     # 0 goes to a little more than 76.5 and 8.5. With rmin / S in float32, Z would be 76 and 8
     assert_equal(affine_scale(-0.03, 0.07, 0, 255)[1], 77)
     assert_equal(affine_scale(np.float32(-0.01), np.float32(0.29), 0, 255)[1], 9)
+    assert_equal(affine_scale(-0.3, 0.7, 0, 255)[1], 76)  # with S as a difference of two float32, 77
 
 
 @scale.law(

@@ -184,6 +184,8 @@ def random_starts(pgd):
         assert 0.112 < typical < 0.138, f"the starts are not uniform in the ball: a mean |move| of {typical}"
         assert len(np.unique(moves)) > 700, "the images' values do not start each at a place of its own"
         assert np.abs(other - first).max() > 0.1, "another rng draws the same start"
+    share = np.mean(quietly(pgd, DEAD, np.zeros((400, 2)), labels, 0.25, steps=1, rng=same_draws()) == 0)
+    assert 0.4 < share < 0.6, f"half of the draws are below 0, but {share} of the pixels at 0 stay there"
 
 
 @descent.law("the result lies in the given box, which may be infinite, and float32 stays float32")

@@ -583,3 +583,10 @@ def head_with_dropout(model, images, labels, *, layer, l2):
 def absolute_threshold(reference, features):
     mean, s = (getattr(np.asarray(reference, float), what)(axis=0) for what in ("mean", "std"))
     return np.where(s < 1e-12, 0.0, (features - mean) / np.where(s < 1e-12, 1.0, s))
+
+
+@wrong("04.1", "a deviation below 1e-9 of the mean counts as 0")
+def relative_threshold(reference, features):
+    mean, s = (getattr(np.asarray(reference, float), what)(axis=0) for what in ("mean", "std"))
+    constant = s <= 1e-9 * np.abs(mean)
+    return np.where(constant, 0.0, (features - mean) / np.where(constant, 1.0, s))

@@ -584,3 +584,14 @@ class StepOfFloat64(find("10.3").target):
 def multiplier_as_given(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     M = np.float32(S_x) * S_w / np.float32(S_y)
     return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.float64)
+
+
+@wrong("10.2", "S as the difference of two float32 quotients")
+def two_quotients(rmin, rmax, qmin, qmax):
+    S, _ = find("10.2").target(rmin, rmax, qmin, qmax)
+    low, high = np.minimum(np.asarray(rmin, float), 0), np.maximum(np.asarray(rmax, float), 0)
+    wide = np.float32(qmax - qmin)
+    with np.errstate(all="ignore"):
+        T = high.astype(np.float32) / wide - low.astype(np.float32) / wide
+    T = np.where(np.isfinite(T) & (T > 0) & (np.abs(T - S) < 1e-6 * S), T, S)
+    return T, np.rint(qmin - low / T.astype(float)).astype(np.int32)

@@ -858,3 +858,25 @@ def unchecked_images(model, images, labels, eps, *, steps=10, step_size=None, **
     if eps == 0 and steps > 0 and (step_size is None or step_size > 0):
         images = np.clip(np.nan_to_num(images), *params.get("bounds", (0, 1)))
     return find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+
+
+@wrong("18.6", "the start is drawn from the part of the ball that lies in the box")
+def start_within_the_box(
+    model, images, labels, eps, *, rng=None, random_start=True, bounds=(0, 1), **options
+):
+    found = find("18.6").target  # refuses what it should, also for the images as they are given
+    found(
+        model,
+        images,
+        labels,
+        eps,
+        rng=copy.deepcopy(rng),
+        random_start=random_start,
+        bounds=bounds,
+        **options,
+    )
+    start = np.asarray(images)
+    if random_start:
+        low, high = np.maximum(start - eps, bounds[0]), np.minimum(start + eps, bounds[1])
+        start = np.random.default_rng(rng).uniform(low, high).astype(start.dtype)
+    return found(model, start, labels, eps, random_start=False, bounds=bounds, **options)
