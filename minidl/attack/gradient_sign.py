@@ -179,7 +179,8 @@ def pgd(
     Returns: images within ε of a and in the box, in the dtype of a. A warning gives the number of images
     whose gradient was 0 at all steps. The model runs in evaluation mode and does not change.
     Raises ValueError for images outside the box or not finite, labels that are no classes, ε below 0 or
-    above the width of the box, and steps or a given step size not above 0. With ε = 0 the images stay.
+    above the width of the box, and steps or a given step size not above 0. With ε = 0 the images stay, with
+    the same warning.
 
     >>> from minidl import attack, nn
     >>> model = nn.Identity()  # the logits are the image

@@ -145,7 +145,7 @@ def in_form(form: str, text: str, said: str) -> str:
 
 
 def lesson_number(text: str) -> str:
-    return in_form(r"\d{1,2}", text, "a lesson's number is like 09").zfill(2)
+    return in_form(r"\d{1,2}", text, "a lesson's number is like 09, without an exercise").zfill(2)
 
 
 def exercise_number(text: str) -> str:

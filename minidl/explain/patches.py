@@ -234,8 +234,8 @@ def top_patches(model: Module, layer: str, images: np.ndarray, k: int) -> TopPat
 
     Each image counts once, with its strongest unit. On a tie of images or of units, the first one wins. The
     result for k is the start of the result for k + 1.
-    images: (N, channels, H, W), N >= k >= 1. They run in evaluation mode. The model, its mode and its
-    ``.grad`` do not change.
+    images: (N, channels, H, W), N >= k >= 1. They run in evaluation mode and in their own dtype: a module
+    turns a float64 array into float32, but no Tensor. The model, its mode and its ``.grad`` do not change.
     Returns ``TopPatches(values, images, places, boxes)`` for the C channels of the layer, strongest first:
         values (C, k): the units' values, in the dtype of the images.
         images (C, k): the indices of the images.

@@ -116,7 +116,8 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     becomes larger. The loss is convex in 1/T, so there is at most one minimum. Without a minimum within the
     bounds, the better bound is returned with a RuntimeWarning. Example: every label has the largest logit, so
     a smaller T is always better. If all are equally good, T is 1, with the same warning if 1 is a bound. If
-    the loss is rounded to 0 at the better bound and at 1, either of them may be returned.
+    the loss is rounded to 0 at the better bound and at 1, either of them may be returned, with or without the
+    warning.
 
     logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high)
     with 0 < low <= 1 <= high and low < high. The computation is in float64.
