@@ -32,8 +32,9 @@ from minidl.compress.integer import (
     quantize_model,
 )
 from minidl.compress.packed import dequantize_groups, pack_weights, quantize_groups
+from minidl.compress.precision import packed_bytes
 from minidl.compress.qat import prepare_qat
-from minidl.compress.quantize import fake_quantize, packed_bytes, symmetric_params
+from minidl.compress.quantize import fake_quantize, symmetric_params
 from minidl.data import load_picture, random_rotation
 from minidl.engine.reduce import stable_softmax
 from minidl.figures import answers_picture, bars_with_intervals, curves_with_bands, save

@@ -16,7 +16,7 @@ import numpy as np
 
 from lessons import PICTURES, study
 from minidl import figures
-from minidl.compress import calibrate, quantize
+from minidl.compress import calibrate, precision, quantize
 from minidl.compress.branches import merge_parallel_convs
 from minidl.compress.flow import cost, observe
 from minidl.compress.fuse import folded, fuse
@@ -68,7 +68,7 @@ save(figure, "11_tensorrt/saturate", alt="Integers without and with saturation")
 
 # %%
 print(f"{'':6}{'lowest':>12}{'highest':>12}{'smallest above 0':>20}")
-for row in quantize.dynamic_range_table():
+for row in precision.dynamic_range_table():
     low, high = (f"{end:.1e}" if abs(end) > 1e9 else f"{end:.0f}" for end in row[1:3])
     print(f"{row.name:6}{low:>12}{high:>12}{row.smallest:20.3g}")
 

@@ -870,8 +870,8 @@ CALLS: dict[str, Call] = {
     "compress.quantize.quantize": lambda: {"r": numbers(3, 4), "params": params()},
     "compress.quantize.dequantize": lambda: {"q": np.array([1, 2], np.int8), "params": params()},
     "compress.quantize.fake_quantize": lambda: {"x": tensor(3, 4), "params": params()},
-    "compress.quantize.sqnr": lambda: {"r": numbers(3, 4), "params": params()},
-    "compress.quantize.packed_bytes": lambda: {
+    "compress.precision.sqnr": lambda: {"r": numbers(3, 4), "params": params()},
+    "compress.precision.packed_bytes": lambda: {
         "weights": 10,
         "bits": 4,
         "channels": 2,

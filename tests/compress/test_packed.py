@@ -20,8 +20,9 @@ from minidl.compress.packed import (
     quantize_groups,
     unpack,
 )
+from minidl.compress.precision import packed_bytes
 from minidl.compress.qat import prepare_qat
-from minidl.compress.quantize import channel_absmax, fake_quantize, packed_bytes, symmetric_params
+from minidl.compress.quantize import channel_absmax, fake_quantize, symmetric_params
 from tests.lite import tiny_lite
 
 bit_counts = st.integers(2, 8)

@@ -8,18 +8,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minidl import Tensor, gradcheck
+from minidl.compress.precision import dynamic_range_table, packed_bytes, sqnr
 from minidl.compress.quantize import (
     QuantParams,
     affine_params,
     affine_scale,
     channel_absmax,
     dequantize,
-    dynamic_range_table,
     fake_quantize,
     integer_range,
-    packed_bytes,
     quantize,
-    sqnr,
     symmetric_params,
 )
 

@@ -19,8 +19,9 @@ from minidl.compress.integer.model import (
     reals_of,
 )
 from minidl.compress.layer_kinds import children_in_order, in_order, kind_of, runs_as, unusual
+from minidl.compress.precision import noise_ratio
 from minidl.compress.qat import FLOAT, Rounded, RoundedWeights, Rounding, keeps_grid, prepare_qat
-from minidl.compress.quantize import QuantParams, dequantize, noise_ratio, quantize
+from minidl.compress.quantize import QuantParams, dequantize, quantize
 from minidl.engine.checks import check_instance, check_int, require
 from minidl.engine.recording import no_grad
 from minidl.engine.tensor import Tensor
