@@ -906,3 +906,18 @@ def classes_of_head(model, images, labels, rates):
 def rates_of_parameters(model, images, labels, rates):
     checked = {path: rate if list(model.layer(path).parameters()) else 0 for path, rate in rates.items()}
     return find("03.4").target(model, images, labels, checked)
+
+
+wrong("03.2", "a matrix is symmetric within 1e-12 of its norm")(
+    stable_if(lambda H: np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * np.linalg.norm(H)))
+)
+wrong("03.2", "the largest entry is looked for with its sign")(
+    stable_if(lambda H: np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * H.max()))
+)
+
+
+@wrong("03.2", "nothing curves upwards if the curvatures have no positive sum, for three directions and more")
+def positive_sum(hessian):
+    if len(hessian) > 2 and np.trace(hessian) <= 0:
+        raise ValueError("nothing curves upwards")
+    return find("03.2").target(hessian)
