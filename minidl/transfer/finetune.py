@@ -280,7 +280,7 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
 
         x_0 = start        x_{t+1} = x_t - lr H x_t
 
-    hessian H: (n, n), symmetric.  start: (n,).  lr: 0 or more.  steps: 1 or more.
+    hessian H: (n, n), symmetric.  start: (n,).  lr: 0 or more.  steps: 1 or more. All points are finite.
     Along an eigenvector with the eigenvalue lambda, each step multiplies x by 1 - lr lambda.
 
     >>> from minidl.transfer.finetune import descend_quadratic
