@@ -263,7 +263,7 @@ def largest_stable_lr(hessian: np.ndarray) -> float:
 
     hessian H: (n, n). lambda_max is its largest eigenvalue; any number above 0 is accepted, however small.
     ValueError if lambda_max is 0 or less, and if H is not symmetric. A difference between H_ij and H_ji
-    counts as rounding, and is accepted, up to 1e-9 of their size or 1e-12 of the largest entry.
+    counts as rounding, and is accepted, up to 1e-9 of the size of either or 1e-12 of the largest entry.
 
     >>> from minidl.transfer.finetune import largest_stable_lr
     >>> round(largest_stable_lr(np.array([[4.0, 0.0], [0.0, 1.0]])), 3)

@@ -911,6 +911,9 @@ def rates_of_parameters(model, images, labels, rates):
 wrong("03.2", "a matrix is symmetric within 1e-12 of its norm")(
     stable_if(lambda H: np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * np.linalg.norm(H)))
 )
+wrong("03.2", "a difference of 1e-9 of the sum of both sizes is accepted")(
+    stable_if(lambda H: (abs(H - H.T) <= 1e-9 * (abs(H) + abs(H.T)) + 1e-12 * abs(H).max()).all())
+)
 wrong("03.2", "the largest entry is looked for with its sign")(
     stable_if(lambda H: np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * H.max()))
 )
