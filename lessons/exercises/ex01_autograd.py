@@ -97,7 +97,11 @@ def sums_all_axes(mul):
     grad_a, grad_b = mul(np.array([2.0, 3.0]), np.array(4.0), grad=np.array([np.inf, 1.0]))[1]
     assert_equal(grad_a, np.array([np.inf, 4.0]))
     assert_equal(grad_b, np.array(np.inf))
-    assert_equal(mul(np.array([1e200, np.inf]), np.array(-4.0))[0], np.array([-4e200, -np.inf]))
+    a, grad = np.array([1e200, np.inf, 0.0]), np.array([1.0, 2.0, np.nan])
+    y, (grad_a, grad_b) = mul(a, np.array(-4.0), grad=grad)
+    assert_equal(y, np.array([-4e200, -np.inf, 0.0]))
+    assert_equal(grad_a, np.array([-4.0, -8.0, np.nan]))
+    assert_equal(grad_b, np.array(np.nan))
 
 
 @mul.law("a factor of whole numbers needs no gradient; the other factor's gradient is as usual")
@@ -231,6 +235,9 @@ def is_stable(sigmoid):
             y, (grad_x,) = sigmoid(x, grad=np.ones(4, dtype))
         assert_equal(y, np.array([1.0, 0.0, 1.0, 0.0]))
         assert_equal(grad_x, np.zeros(4))
+    y, (grad_x,) = sigmoid(np.array([np.nan, 0.0]), grad=np.array([1.0, 4e9]))  # NaN stays NaN
+    assert_equal(y, np.array([np.nan, 0.5]))
+    assert_equal(grad_x, np.array([np.nan, 1e9]))
     y = sigmoid(np.array([-720.0]))[0]
     assert_close(y, np.exp([-720.0]), rtol=1e-5, atol=0)  # a number above 0, although e^720 overflows
 
@@ -325,6 +332,7 @@ def worked_several_axes(unbroadcast):
     assert_equal(unbroadcast(np.array([2**53, 1]), ()), np.array(2**53 + 1))  # float64 has no such number
     lost = np.array([[1.0, np.nan], [np.inf, 1.0]])
     assert_equal(unbroadcast(lost, (2, 1)), np.array([[np.nan], [np.inf]]))
+    assert_equal(unbroadcast(lost, (2, 2)), lost)
 
 
 @unbroadcast.law("the result has the given shape")

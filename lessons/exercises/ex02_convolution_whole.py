@@ -99,6 +99,13 @@ def worked_convolution(conv2d):
         assert_close(conv2d(NINE, CORNERS, stride=stride)[0], np.full(shape, -4.0))
     tenths, _ = conv2d(NINE / 10, CORNERS)
     assert_close(tenths, np.full((1, 1, 2, 2), -0.4), rtol=1e-12)
+    bright = NINE.copy()
+    bright[0, 0, 0, 0], bright[0, 0, 2, 2] = -1e300, np.inf  # each of them lies in one patch
+    sums = np.array([[[[-1e300, 16.0], [24.0, np.inf]]]])
+    y, (grad_x, grad_weight) = conv2d(bright, np.ones((1, 1, 2, 2)), grad=np.full((1, 1, 2, 2), 1e9))
+    assert_close(y, sums)
+    assert_close(grad_x[0, 0], 1e9 * np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]))
+    assert_close(grad_weight, 1e9 * sums)
 
 
 def by_loops(x, weight, stride):

@@ -155,13 +155,16 @@ def worked_limits(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, 8.0, 2.0]).astype(np.float32)), 0.25)
     assert_close(largest_stable_lr(np.diag(np.arange(20.0, 0.0, -1.0))), 0.1)
     assert_close(largest_stable_lr(np.array([[2, 1], [1, 2]])), 2 / 3)  # whole numbers
-    for rows in ([[2, 1], [1 + 9e-10, 2]], [[2, 1.9e-12], [0, 1]]):  # symmetric but for rounding
+    nearly = [[2, 1], [1 + 9e-10, 2]], [[2, 1.9e-12], [0, 1]], [[-1e3, 9e-10], [0, 1]]
+    for rows in nearly:  # symmetric but for rounding
         assert_close(largest_stable_lr(np.array(rows)), 2 / np.linalg.eigvalsh(rows)[-1])
 
 
 @stable.law("[[1, 0], [0, -3]] gives 2: the largest eigenvalue counts, not the largest absolute value")
 def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, -3.0])), 2.0)
+    assert_close(largest_stable_lr(np.eye(3) - 1), 2.0)  # eigenvalues 1, 1 and -2, and zeros on the diagonal
+    assert_close(largest_stable_lr(np.eye(3) - np.diag([0.0, 2.0, 9.0])), 2.0)  # a sum of -8
     assert_close(largest_stable_lr(np.array([[4.0]])), 0.5)
     assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
     assert_refuses("curvatures 0, -1 and 0", largest_stable_lr, np.diag([0.0, -1.0, 0.0]))
@@ -211,7 +214,7 @@ def refuses_asymmetry(largest_stable_lr):
         hessian[i, j] = 1.0
         where = f"{n} directions, H[{i}, {j}] = 1 but H[{j}, {i}] = 0"
         assert_refuses(where, largest_stable_lr, hessian)
-    for rows in ([[2, 1], [-1, 2]], [[2, 1], [1 + 1e-8, 2]], [[1000, 1e-8], [0, 1]]):
+    for rows in ([[2, 1], [-1, 2]], [[2, 1], [1 + 1.5e-9, 2]], [[1e3, 1.2e-9], [0, 1e3]]):
         assert_refuses(f"{rows}", largest_stable_lr, np.array(rows, np.float64))
 
 

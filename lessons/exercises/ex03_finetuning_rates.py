@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from lessons.exercises.by_hand import assert_mode
+from lessons.exercises.by_hand import assert_mode, log_softmax
 from lessons.exercises.ex03_finetuning_steps import (
     CNN,
     COLOURS,
@@ -39,8 +39,9 @@ def finetune_step(model: Module, images: np.ndarray, labels: np.ndarray, rates: 
     (N,). It runs in evaluation mode, so BatchNorm uses its old running statistics. ``rates`` gives the rate,
     0 or more, for each layer to train, by its dotted path: {"block2": 0.1}. Parameters outside of these
     layers do not change. You may rely on this: all parameters require grad, the loss depends on all of those
-    in these layers, and no layer in ``rates`` is part of another one. A layer may have several paths, and any
-    path may be given. Gradients that the parameters already have, from an earlier step, have no effect.
+    in these layers, no layer in ``rates`` is part of another one, and each BatchNorm runs once. A layer may
+    have several paths, and any path may be given. Gradients that the parameters already have, from an earlier
+    step, have no effect.
 
     Then each BatchNorm2d, frozen or not, gets new running statistics: the mean and variance (divided by n) of
     each channel of its input, over all images and pixels. BatchNorms are updated one after the other in the
@@ -140,8 +141,8 @@ def loss_at(model, images, labels, move=None, h=0.0):
             if isinstance(getattr(part, name, None), Parameter):  # old parameters keep their dtype
                 wide = getattr(part, name).data.astype(np.float64)
                 setattr(part, name, Parameter(wide + (h * move[f"{path}.{name}"] if move else 0.0)))
-    p = softmax_rows(net(images.astype(np.float64)).data)
-    return -np.log(p[np.arange(len(p)), labels]).mean()
+    log_p = log_softmax(net(images.astype(np.float64)).data)
+    return -log_p[np.arange(len(log_p)), labels].mean()
 
 
 def assert_fixed(before, state, layers):
@@ -191,7 +192,7 @@ def assert_moved(finetune_step, model, images, labels, rates):
 @step.law("with no layer in rates no parameter changes, and the statistics are those of the images")
 def worked_statistics(finetune_step):
     loss, after = finetune_step(CNN, PHOTOS, LABELS, {})
-    assert_close(loss, loss_at(CNN, PHOTOS, LABELS), **NEAR)
+    assert_close(loss, loss_at(CNN, PHOTOS, LABELS), rtol=1e-5)
     before = CNN.build().state_dict()
     for name, x in parameters_of(before).items():
         assert_equal(after["state"][name], x)
@@ -205,16 +206,25 @@ def worked_statistics(finetune_step):
     assert_equal(after["state"]["block1.bn.running_var"], np.zeros(3, np.float32))  # 0, not a little more
     _, after = finetune_step(RESIDUAL, COLOURS, LABELS, {})
     assert_settled(RESIDUAL, after["state"], COLOURS)
+    # One pixel each, so that the mean lies far above the deviation; and logits of some million.
+    for images in 1000 + PHOTOS.reshape(64, 1, 1, 1), np.float32(4e7) * PHOTOS:
+        classes = np.arange(len(images)) % 3
+        loss, after = finetune_step(CNN, images, classes, {})
+        assert_close(loss, loss_at(CNN, images, classes), **NEAR)
+        assert_statistics(CNN, after["state"], images)
 
 
 @step.law("only the head, rate 0.5: it changes by the gradient of softmax regression on the old features")
 def worked_head_alone(finetune_step):
-    features, before = features_of(CNN, PHOTOS), CNN.build().state_dict()
-    p = softmax_rows(features @ before["head.weight"].T + before["head.bias"])
-    error = (p - np.eye(3)[LABELS]) / 4
-    _, after = finetune_step(CNN, PHOTOS, LABELS, {"head": 0.5})
-    assert_close(after["state"]["head.weight"], before["head.weight"] - 0.5 * error.T @ features, **NEAR)
-    assert_close(after["state"]["head.bias"], before["head.bias"] - 0.5 * error.sum(axis=0), **NEAR)
+    before = CNN.build().state_dict()
+    for images, near in (4000 * PHOTOS, NEAR), (PHOTOS, {"rtol": 1e-5, "atol": 1e-6}):
+        features = features_of(CNN, images)
+        p = softmax_rows(features @ before["head.weight"].T + before["head.bias"])
+        error = (p - np.eye(3)[LABELS]) / 4
+        _, after = finetune_step(CNN, images, LABELS, {"head": 0.5})
+        weight = before["head.weight"] - 0.5 * error.T @ features
+        assert_close(after["state"]["head.weight"], weight, **near)
+        assert_close(after["state"]["head.bias"], before["head.bias"] - 0.5 * error.sum(axis=0), **near)
     for name, x in parameters_of(before).items():
         if not name.startswith("head"):
             assert_equal(after["state"][name], x)

@@ -32,7 +32,7 @@ def train_new_head(
     """Give the model a new head for a new task, freeze all other layers, and train the head.
 
     A new Linear with ``num_classes`` outputs replaces the Linear ``model.head``. ``Linear(..., rng=rng)``
-    makes all random draws. Then ``steps`` steps of plain gradient descent train the new head with the
+    draws its weight and bias. Then ``steps`` steps of plain gradient descent train the new head with the
     learning rate lr. Each step uses all images (N, C, H, W) and their labels (N,).
 
     All other layers are frozen. Their parameters do not change at all. BatchNorm's running statistics do not
@@ -152,7 +152,8 @@ def worked_head_steps(train_new_head):
     assert_trained(train_new_head, CNN, PHOTOS, numbers, 300)
     assert_trained(train_new_head, OWN, MANY[:4].astype(np.float64), LABELS, 2)
     assert_trained(train_new_head, FIRST, COLOURS, LABELS, 2)
-    assert_trained(train_new_head, CNN, 4000 * PHOTOS, LABELS, 2, lr=0.5)  # logits of some thousand
+    for factor in 4e3, 4e7:  # logits of some thousand, or million
+        assert_trained(train_new_head, CNN, np.float32(factor) * PHOTOS, LABELS, 2)
 
 
 @head.law("forty steps with 70 images, until the loss is below 1/1000")
@@ -185,10 +186,14 @@ def only_the_head(train_new_head):
     half = Built("small_cnn", 3, **settings)
     cases = (half, PHOTOS), (RESIDUAL, COLOURS), (frozen, PHOTOS), (ROWS, MANY[:4]), (MLP, PHOTOS)
     for model, images in (*cases, (OWN, MANY[:4]), (FIRST, COLOURS)):
+        built = model.build()
         _, after = train_new_head(model, images, LABELS, 2, steps=1, lr=0.5, rng=np.random.default_rng(0))
         assert_equal(sorted(after["requires_grad"]), ["head.bias", "head.weight"])
         assert_mode(after, True)
-        assert_equal(sorted(others(after["masks"])), sorted(others(contents(model.build())["masks"])))
+        plain = [path for path, part in built.named_modules() if not isinstance(part, BatchNorm)]
+        marked = [path or "the model itself" for path in plain if path in after["frozen"]]
+        assert not marked, f"{marked[0]} got an attribute frozen, but is no BatchNorm"
+        assert_equal(sorted(after["masks"]), sorted(others(contents(built)["masks"])))
         norms = norms_of(after["layers"])
         not_frozen = [line for line in norms if not line.endswith(", frozen)")]
         assert not not_frozen, (

@@ -138,12 +138,19 @@ class Scale(Module):
         return x * self.gain
 
 
+class PlainBatchNorm(BatchNorm2d):
+    """A BatchNorm2d without weight and bias, as a class of its own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=False)
+
+
 class OwnCNN(Module):
     """A forward of its own for images (N, C, H, W): block, norm, mean over the pixels, mix, head.
 
     C is ``channels``. The block runs one convolution twice, as conv and again, and ends with a Scale. The
-    norm is a BatchNorm2d without weight and bias. The head is the first layer of the module, and the Linear
-    mix is the last one. ``head`` is the head's name.
+    norm is a PlainBatchNorm with a hook that changes nothing. The head is the first layer of the module, and
+    the Linear mix is the last one. ``head`` is the head's name.
     """
 
     def __init__(
@@ -153,7 +160,8 @@ class OwnCNN(Module):
         self.head_name = head
         self.add_module(head, Linear(channels, num_classes, rng=rng))
         self.block = Sequential({"conv": conv, "relu": ReLU(), "again": conv, "scale": scale})
-        self.norm = BatchNorm2d(channels, affine=False)
+        self.norm = PlainBatchNorm(channels)
+        self.norm.register_forward_hook(unchanged_output)
         self.mix = Linear(channels, channels, rng=rng)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -290,12 +298,13 @@ def draw_statistics(norm: BatchNorm, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """The parts of a model that a law gets: state, requires_grad flags, mode, layers, masks and gradients."""
+    """The parts of a model that a law gets: its state, flags and modes, layers, masks and gradients."""
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],
         "training": model.training,
         "other_mode": [path for path, part in model.named_modules() if part.training != model.training],
+        "frozen": [path for path, part in model.named_modules() if vars(part).get("frozen")],
         "layers": repr(model),
         "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
         "grads": {name: np.array(p.grad) for name, p in model.named_parameters() if p.grad is not None},

@@ -246,8 +246,14 @@ def what_was_done(kept: list[tuple], trained: list[tuple]) -> str:
 
     kept: each model with its old contents and parts.  trained: each model with its old hooks.
     """
-    if any(set(hooks_of(model)) - set(was) for model, was in trained):
-        return "left a forward hook in its model"
+    for model, was in trained:
+        now, parts = hooks_of(model), list(model.modules())
+        if set(now) - set(was):
+            return "left a forward hook in its model"
+        if any(hook.module in parts for hook in set(was) - set(now)):
+            return "removed a forward hook that its model had"
+        if any("forward" in vars(part) for part in parts):
+            return "left a forward of its own in a layer of its model"
     for model, was, parts in kept:
         changed = difference(was, contents(model)) or ("" if parts == parts_of(model) else OTHER_PARTS)
         if changed:

@@ -263,7 +263,7 @@ def largest_stable_lr(hessian: np.ndarray) -> float:
 
     hessian H: (n, n). lambda_max is its largest eigenvalue; any number above 0 is accepted, however small.
     ValueError if lambda_max is 0 or less, and if H is not symmetric. A difference between H_ij and H_ji
-    counts as rounding, and is accepted, up to 1e-9 of their size or 1e-12 of the largest entry.
+    counts as rounding, and is accepted, up to 1e-9 of the size of either or 1e-12 of the largest entry.
 
     >>> from minidl.transfer.finetune import largest_stable_lr
     >>> round(largest_stable_lr(np.array([[4.0, 0.0], [0.0, 1.0]])), 3)
@@ -280,7 +280,7 @@ def descend_quadratic(hessian: np.ndarray, start: np.ndarray, lr: float, steps: 
 
         x_0 = start        x_{t+1} = x_t - lr H x_t
 
-    hessian H: (n, n), symmetric.  start: (n,).  lr: 0 or more.  steps: 1 or more.
+    hessian H: (n, n), symmetric.  start: (n,).  lr: 0 or more.  steps: 1 or more. All points are finite.
     Along an eigenvector with the eigenvalue lambda, each step multiplies x by 1 - lr lambda.
 
     >>> from minidl.transfer.finetune import descend_quadratic

@@ -13,7 +13,7 @@ from minidl.classroom.exercise import Exercise
 from minidl.classroom.returned import WrongAnswer
 from minidl.compress.prune import PruneResult, PruneStep
 from minidl.explain.patches import Span
-from minidl.nn.layers import Linear
+from minidl.nn.layers import Linear, ReLU
 
 MODEL = Built("small_cnn", seed=2, num_classes=3, widths=(4,), pool_after=())
 X = np.linspace(-1, 1, 2 * 64).reshape(2, 1, 8, 8)
@@ -127,6 +127,32 @@ def test_a_hook_that_is_left_in_a_trained_model_is_a_mistake():
     task = exercise(smaller, writes=("model",))
     with pytest.raises(WrongAnswer, match="hooked left a forward hook in its model"):
         task.adapt(hooked)(MODEL)
+
+
+def test_a_trained_model_keeps_its_hooks_and_the_forward_of_each_layer():
+    def without_hooks(model, factor=0.5):
+        smaller(model, factor)
+        for part in model.modules():
+            part._hooks = ()
+
+    def wrapped(model, factor=0.5):
+        smaller(model, factor)
+        forward = model.second.forward
+        model.second.forward = lambda x: forward(x)
+
+    def new_layer(model, factor=0.5):  # the hook of the old layer goes with it
+        smaller(model, factor)
+        model.act = model.again = ReLU()
+
+    task, model = exercise(smaller, writes=("model",)), Built("shared_relu", in_features=3, num_classes=2)
+    with pytest.raises(WrongAnswer, match="without_hooks removed a forward hook that its model had"):
+        task.adapt(without_hooks)(model)
+    with pytest.raises(WrongAnswer, match="wrapped left a forward of its own in a layer of its model"):
+        task.adapt(wrapped)(model)
+    task.adapt(new_layer)(model)
+
+
+def test_a_mask_is_part_of_a_model():
     with pytest.raises(WrongAnswer, match="changed its model: weight.mask is not what it was"):
         exercise(logits).adapt(unmasked)(MASKED, X)
 

@@ -763,3 +763,43 @@ class RoundedGradients(find("01.5").target):
     def backward(self, grad):
         grads = super().backward(grad)
         return tuple(g.astype(np.float16).astype(g.dtype) if grad.dtype == np.float32 else g for g in grads)
+
+
+@wrong("01.1", "the slope by a is y / a, which is no number where a is infinite")
+class QuotientSlope(find("01.1").target):
+    def forward(self, a, b):
+        self.y = super().forward(a, b)
+        return self.y
+
+    def backward(self, grad):
+        a, b = np.broadcast_arrays(self.a, self.b)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = np.where(a == 0, b, self.y / a)
+        return unbroadcast(grad * slope, self.a.shape), unbroadcast(grad * a, self.b.shape)
+
+
+@wrong("01.1", "a gradient that is NaN counts as 0")
+class GradientsWithoutNaN(find("01.1").target):
+    def backward(self, grad):
+        return super().backward(np.where(np.isnan(grad), 0, grad).astype(grad.dtype))
+
+
+@wrong("01.2", "places of x above 0 and of x below 0 are filled, so that NaN gives 1/2")
+class FilledBySign(find("01.2").target):
+    def forward(self, x):
+        self.y = np.full_like(x, 0.5)
+        above, below = x > 0, x < 0
+        self.y[above] = 1 / (1 + np.exp(-x[above]))
+        self.y[below] = np.exp(x[below]) / (1 + np.exp(x[below]))
+        return self.y
+
+
+@wrong("01.2", "a gradient above a million is cut")
+class CutSlopes(find("01.2").target):
+    def backward(self, grad):
+        return np.clip(super().backward(grad), -1e6, 1e6)
+
+
+@wrong("01.3", "where no axis was stretched, NaN becomes 0")
+def nothing_to_sum(grad, shape):
+    return np.nan_to_num(grad) if grad.shape == shape else unbroadcast(grad, shape)

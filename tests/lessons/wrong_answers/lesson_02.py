@@ -327,3 +327,19 @@ class RoundedFloat32(find("02.4").target):
     def forward(self, x, weight):
         y = super().forward(x, weight)
         return y.astype(np.float16).astype(y.dtype) if y.dtype == np.float32 else y
+
+
+@wrong("02.4", "an infinite sum becomes a large number")
+class FiniteSums(find("02.4").target):
+    def forward(self, x, weight):
+        return np.nan_to_num(super().forward(x, weight))
+
+
+@wrong("02.4", "sums above 1e100 are cut")
+class CutSums(find("02.4").target):
+    def forward(self, x, weight):
+        y = super().forward(x, weight)
+        return np.where(np.isinf(y), y, np.clip(y, -1e100, 1e100)).astype(y.dtype)
+
+
+changed_gradients("a gradient above a million is cut", lambda g: np.clip(g, -1e6, 1e6))

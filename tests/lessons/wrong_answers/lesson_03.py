@@ -906,3 +906,99 @@ def classes_of_head(model, images, labels, rates):
 def rates_of_parameters(model, images, labels, rates):
     checked = {path: rate if list(model.layer(path).parameters()) else 0 for path, rate in rates.items()}
     return find("03.4").target(model, images, labels, checked)
+
+
+wrong("03.2", "a matrix is symmetric within 1e-12 of its norm")(
+    stable_if(lambda H: np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * np.linalg.norm(H)))
+)
+wrong("03.2", "a difference of 1e-9 of the sum of both sizes is accepted")(
+    stable_if(lambda H: (abs(H - H.T) <= 1e-9 * (abs(H) + abs(H.T)) + 1e-12 * abs(H).max()).all())
+)
+wrong("03.2", "the largest entry is looked for with its sign")(
+    stable_if(lambda H: np.allclose(H, H.T, rtol=1e-9, atol=1e-12 * H.max()))
+)
+
+
+@wrong("03.2", "nothing curves upwards if the curvatures have no positive sum, for three directions and more")
+def positive_sum(hessian):
+    if len(hessian) > 2 and np.trace(hessian) <= 0:
+        raise ValueError("nothing curves upwards")
+    return find("03.2").target(hessian)
+
+
+@wrong("03.3", "every layer gets the attribute frozen")
+def all_frozen(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for part in model.modules():
+        part.frozen = True
+    return losses
+
+
+@wrong("03.3", "a subclass of BatchNorm2d is not frozen")
+def own_classes_frozen(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for part in model.modules():
+        if isinstance(part, BatchNorm) and type(part) not in (nn.BatchNorm1d, nn.BatchNorm2d):
+            part.frozen = False
+    return losses
+
+
+@wrong("03.3", "all hooks of the model are removed with its own")
+def hooks_removed(model, *arguments, **options):
+    losses = find("03.3").target(model, *arguments, **options)
+    for part in model.modules():
+        part._hooks = ()
+    return losses
+
+
+def own_step(model, images, labels, rates, loss_of=None, var=np.var, decay=0.0):
+    """What 03.4 asks for, with another loss, with another variance, or with weight decay."""
+    rates_refused(rates)
+    layers = {model.layer(path): rate for path, rate in rates.items()}
+    model.eval().zero_grad()
+    logits = model(images)
+    if min(labels) < 0 or max(labels) >= logits.shape[1]:
+        raise ValueError("a label that is not a class")
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    for layer, rate in layers.items():
+        for parameter in layer.parameters():
+            parameter.data = parameter.data - rate * (parameter.grad + decay * parameter.data)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            seen = []
+            hook = norm.register_forward_hook(lambda _, x, y, seen=seen: seen.append(x[0].data))
+            model(images)
+            hook.remove()
+            norm.running_mean[:] = seen[0].mean(axis=(0, 2, 3))
+            norm.running_var[:] = var(seen[0], axis=(0, 2, 3))
+    return loss_of(logits.data, labels) if loss_of else loss.item()
+
+
+def mean_of_squares(x, axis):
+    return (x**2).mean(axis=axis) - x.mean(axis=axis) ** 2
+
+
+def loss_without_maximum(logits, labels):
+    e = np.exp(logits)
+    return float(-np.log((e / e.sum(axis=1, keepdims=True))[np.arange(len(labels)), labels]).mean())
+
+
+for text, options in {
+    "the variance as E[x²] - E[x]² in float32": {"var": mean_of_squares},
+    "the loss by hand, without the largest logit taken off": {"loss_of": loss_without_maximum},
+    "a weight decay of 1e-4": {"decay": 1e-4},
+}.items():
+    wrong("03.4", text)(
+        lambda model, images, labels, rates, options=options: own_step(
+            model, images, labels, rates, **options
+        )
+    )
+
+
+@wrong("03.4", "each layer is left with a forward of its own")
+def wrapped_forwards(model, images, labels, rates):
+    loss = find("03.4").target(model, images, labels, rates)
+    for part in model.modules():
+        part.forward = part.forward
+    return loss
