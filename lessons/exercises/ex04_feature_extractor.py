@@ -37,8 +37,8 @@ def worked_scale(standardise):
         alike = standardise(np.array([[0.0, 5.0], [4.0, 5.0]]), np.array([[6.0, 7.0], [4.0, 8.0]]))
     assert_close(result, [[2.0, 0.0]])
     assert_close(alike, [[2.0, 0.0], [1.0, 0.0]])
-    anywhere = np.array([[1e-20], [0.0], [-3e20]])
-    assert_close(standardise(np.array([[-1.0], [1.0]]), anywhere), anywhere, atol=0)  # of any size
+    anywhere = np.array([[1.234567e-10], [0.0], [-3e20]])
+    assert_close(standardise(np.array([[-1.0], [1.0]]), anywhere), anywhere, atol=1e-15)  # of any size
 
 
 @scale.law("a table that is its own reference gets mean 0 and deviation 1 in every column that varies")
@@ -89,17 +89,18 @@ def standardised_in_float64(scale):
     for dtype in (np.float32, np.int64, np.uint8):
         assert_close(scale(np.array([[0], [2]], dtype), thirds), thirds - 1, rtol=1e-12)
         assert_close(scale(thirds, np.array([[0], [2]], dtype)), [[-1], [5]], rtol=1e-12)
+        for some in (np.array([[-1.0], [1.0]]), np.ones((1, 1)), np.ones((3, 1))):  # m = 0, s = 1
+            assert_dtype(scale(some, np.array([[0], [2]], dtype)), np.float64)
 
 
-@scale.law(
-    "a column that varies by 2e-11, or by 0.01 around a million, is not constant; a single row is constant"
-)
+@scale.law("a column that varies by 2e-100, or by 1 around 1.7e15, is not constant; a single row is constant")
 def worked_small_spread(standardise):
-    table = np.array([[0.0, 1e6], [2e-11, 1e6 + 0.01]])
+    table = np.array([[0.0, 1e6], [2e-100, 1e6 + 0.01]])
     assert_close(standardise(table, table), [[-1.0, -1.0], [1.0, 1.0]], rtol=1e-5)
     assert_close(standardise(table[:1], table + 3), np.zeros((2, 2)))
-    seconds = np.array([[1.7e9], [1.7e9 + 1]])
-    assert_close(standardise(seconds, seconds), [[-1.0], [1.0]])
+    for far in (1.7e9, 1.7e15):  # a time in seconds, and in microseconds
+        times = np.array([[far], [far + 1]])
+        assert_close(standardise(times, times), [[-1.0], [1.0]])
 
 
 @scale.mistake("uses the features' own mean and deviation: the test set leaks", breaks=scale.laws[0].text)
@@ -147,7 +148,8 @@ def worked_line(pca_projection):
     assert_close(pca_projection(points, 1), [[-5.0], [0.0], [5.0]], atol=1e-9)
     assert_close(pca_projection(points[:2], 1), [[-2.5], [2.5]], atol=1e-9)
     assert_close(pca_projection(points[[0, 1, 0, 0]], 1), [[-1.25], [3.75], [-1.25], [-1.25]], atol=1e-9)
-    assert_close(pca_projection(1e-15 * points, 1), [[-5e-15], [0], [5e-15]], atol=1e-24)
+    for size in (1e-15, 1e9):
+        assert_close(pca_projection(size * points, 1), [[-5 * size], [0], [5 * size]], atol=1e-9 * size)
     assert_close(pca_projection(points[:, :1], 1), [[-3], [0], [3]], atol=1e-9)
     assert_close(pca_projection(points[:2]), [[-2.5, 0.0], [2.5, 0.0]], atol=1e-9)
 
@@ -236,6 +238,10 @@ def coordinates_in_float64(pca):
         distances = [np.linalg.norm(x[1:] - x[:-1], axis=1) for x in (answer, wide)]
         assert_close(distances[0], distances[1], rtol=1e-9)
     assert_close(pca(points.astype(np.float32)).mean(axis=0), 0.0, atol=1e-12)
+    column = np.float32(points[:, 1:])
+    answer = pca(column, 1)
+    assert_dtype(answer, np.float64)
+    assert_close(answer, column - np.mean(column, dtype=np.float64), rtol=1e-12, atol=1e-15)
 
 
 @pca.mistake("forgot to subtract the mean", breaks=pca.laws[0].text)

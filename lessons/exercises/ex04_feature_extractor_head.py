@@ -114,10 +114,13 @@ def worked_head(head_on_features):
     weight, bias = head_on_features(MLP, 0 * both, np.array([0, 1, 1, 1]), layer="flatten", l2=1.0)
     assert_close(weight, np.zeros((2, 4)))  # all features are constant: probabilities 1/4 and 3/4
     assert_close(bias, [-np.log(3) / 2, np.log(3) / 2], rtol=1e-4)
-    images[:, 0, 0, 0] *= np.float32(2.0**-36)  # small, but not constant
-    weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
-    assert_close(weight[:, 0], [-0.5 * 2.0**36, 0.5 * 2.0**36], rtol=1e-4)
-    assert_close(bias, [1.0, -1.0], rtol=1e-4, atol=1e-5)
+    # a pixel that varies by little, by much, or only in its last digit, is not constant
+    for one, other in ((2.0**-59, 2.0**-58), (2.0**41, 2.0**42), (1.0, 1 + 2.0**-23)):
+        images[:, 0, 0, 0] = one, other
+        weight, bias = head_on_features(MLP, images, np.array([0, 1]), layer="flatten", l2=l2)
+        assert_close(weight[:, 0] * (other - one), [-1, 1], rtol=1e-4)  # 1/2 for each deviation
+        logits = images.reshape(2, 4).astype(np.float64) @ weight.T + bias
+        assert_close(logits, [[1.0, -1.0], [-1.0, 1.0]], rtol=1e-4)
 
 
 @head.law("the result is the best head on the scaled features: the gradients by weight and bias are 0")

@@ -111,7 +111,7 @@ def gradients_in_float64(probe_loss):
     for kinds in ("fff", "fdd", "dfd", "ddf"):  # float32 and float64
         given = [x.astype(kind) for x, kind in zip((weight, bias, features), kinds, strict=True)]
         narrow, wide = (
-            probe_loss(*some, np.array([0, 1, 1, 0]), 0.5) for some in (given, map(np.float64, given))
+            probe_loss(*some, np.array([0, 1, 1, 0]), 0.3) for some in (given, map(np.float64, given))
         )
         assert_close(narrow[0], wide[0], rtol=1e-12)
         for grad, expected in zip(narrow[1:], wide[1:], strict=True):
@@ -126,6 +126,10 @@ def worked_decay(probe_loss):
     assert_close(decayed[0] - without[0], 0.5, rtol=1e-10, atol=0)
     assert_close(decayed[1] - without[1], [[0.1], [0.3]], rtol=1e-10, atol=0)
     assert_close(decayed[2] - without[2], [0.0, 0.0])
+    large = np.array([[1e8], [3e8]]), np.zeros(2), np.zeros((2, 1)), np.array([0, 1])
+    little = probe_loss(*large, 1e-14)  # 5e-15 times 1e17
+    assert_close(little[0], 500 + np.log(2))
+    assert_close(little[1], [[1e-6], [3e-6]], atol=0)
     alone = probe_loss(np.array([[2.0]]), np.array([0.5]), np.array([[3.0]]), np.array([0]), 5.0)
     assert_close(alone[0], 10.0)  # one class and one example: only the decay is left
     assert_close(alone[1], [[10.0]])
@@ -134,11 +138,14 @@ def worked_decay(probe_loss):
 
 @probe.law("ValueError for a label of -1 or K, and for an l2 below 0")
 def probe_refuses(probe_loss):
-    given = np.ones((2, 1)), np.zeros(2), np.array([[2.0], [4.0]])
-    for label in (-1, -100, 2, 9):
-        assert_refuses(f"a label {label} of two classes", probe_loss, *given, np.array([0, label]), 0.5)
-    for l2 in (-0.25, -1e-15):
-        assert_refuses(f"an l2 of {l2}", probe_loss, *given, np.array([0, 1]), l2)
+    for classes in (2, 1):
+        given = np.ones((classes, 1)), np.zeros(classes), np.array([[2.0], [4.0], [1.0]])
+        for label in (-1, -100, classes, 9):
+            for l2 in (0.5, 0.0):
+                which = f"a label {label} where K is {classes}, with l2 = {l2},"
+                assert_refuses(which, probe_loss, *given, np.array([0, label, 0]), l2)
+        for l2 in (-0.25, -1e-300):
+            assert_refuses(f"an l2 of {l2}", probe_loss, *given, np.array([0, classes - 1, 0]), l2)
 
 
 @probe.mistake("summed over the examples", breaks=probe.laws[0].text)

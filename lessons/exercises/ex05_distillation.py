@@ -100,6 +100,10 @@ def wide_means(means):
     assert_equal(means(np.array([[100], [101]], np.int8), np.array([0, 0])), [[100.5]])
     assert_close(means(np.arange(300.0)[:, np.newaxis], np.zeros(300, np.int8)), [[149.5]], rtol=1e-12)
     assert_equal(means(np.eye(300), np.arange(300)[::-1]), np.eye(300)[::-1])
+    for dtype in (np.float32, np.int64):  # one row for each class
+        assert_dtype(means(np.eye(3, dtype=dtype), np.array([2, 0, 1])), np.float64)
+    far = np.array([[1e17, 1e17], [0.1, 0.2], [0.3, 0.4]])  # a sum of all rows would lose the others
+    assert_close(means(far, np.array([0, 1, 1])), [[1e17, 1e17], [0.2, 0.3]], rtol=1e-12)
 
 
 @means.mistake("only the last row of each class is added", breaks=means.laws[0].text)
@@ -238,7 +242,7 @@ def matching_keeps_float32(matching):
 )
 def matching_refuses(matching):
     z, y = np.zeros((2, 2)), np.array([0, 1])
-    for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9, np.inf):
+    for alpha in (-0.25, 1.25, -1e-300, np.nextafter(1, 2), np.inf):
         assert_refuses(f"alpha = {alpha}", matching, z, z, y, alpha=alpha)
     for alpha in (1.0, 0.25, 1e-300):
         assert_refuses(f"alpha = {alpha} and None as labels", matching, z, z, None, alpha=alpha)

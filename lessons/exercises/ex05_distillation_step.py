@@ -21,8 +21,8 @@ from lessons.exercises.by_hand import (
     one_hot,
     wide,
 )
-from minidl.classroom.builders import Built
-from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
+from minidl.classroom.builders import Built, contents
+from minidl.classroom.compare import assert_close, assert_dtype, assert_equal, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, temperatures
 from minidl.classroom.strategies import labels as label_arrays
@@ -56,9 +56,9 @@ def distill_step(
 
     The teacher runs in evaluation mode and without a graph: ``eval_mode(teacher)`` and ``no_grad()`` are
     context managers for this. The teacher does not change. The student runs in training mode and stays in it.
-    Its parameters that require grad change by -lr times the gradient of this loss, in their own dtype, and
-    go on to require grad; the others do not. A parameter without a gradient, because the loss does not depend
-    on it, does not change.
+    Its parameters that require grad (at least one does) change by -lr times the gradient of this loss, in
+    their own dtype, and go on to require grad; the others do not. Each stays the same Parameter, with its
+    mask. A parameter without a gradient, because the loss does not depend on it, does not change.
     Gradients that the parameters already have, from an earlier step, have no effect.
     ValueError for an alpha outside of 0 ... 1, a temperature that is not above 0, and a label that is not a
     class. The label -100, which ``F.cross_entropy`` leaves out, is refused too.
@@ -203,10 +203,13 @@ def teacher_of_training(step):
 
 
 @step.law(
-    "parameters stay float32 or float64, with all digits of a small step; a weight of two layers moves once"
+    "parameters stay float32 or float64 and keep their masks, a small step has all digits; a weight of two "
+    "layers moves once"
 )
 def parameters_keep_float32(step):
-    _, after = step(*CNN, PHOTOS, np.array([0, 1, 2, 0]), alpha=0.5, temperature=2.0, lr=0.1)
+    pruned = Built("small_cnn", 2, **SMALL, masked=True)
+    _, after = step(CNN[0], pruned, PHOTOS, np.array([0, 1, 2, 0]), alpha=0.5, temperature=2.0, lr=0.1)
+    assert_equal(sorted(after["masks"]), sorted(contents(pruned.build())["masks"]))
     for name, value in after["state"].items():
         if name.endswith(("weight", "bias")):
             assert_dtype(value, np.float32)
@@ -248,7 +251,7 @@ def large_images(step):
 
 @step.law("ValueError for an alpha outside of 0 ... 1, a temperature of 0, and a label that is not a class")
 def step_refuses(step):
-    bad = [(alpha, 2.0, 0) for alpha in (-0.25, 1.25, -1e-9, 1 + 1e-9)]
+    bad = [(alpha, 2.0, 0) for alpha in (-0.25, 1.25, -1e-300, np.nextafter(1, 2))]
     bad += [(alpha, tau, 0) for alpha in (0.5, 1.0) for tau in (0.0, -2.0)]
     bad += [(alpha, 2.0, label) for label in (3, -1, -2, -100) for alpha in (0.5, 0.0)]
     teacher = Built("small_cnn", 1, **SMALL, training=("block1",))

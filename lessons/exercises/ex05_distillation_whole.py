@@ -175,8 +175,8 @@ def loss_refuses(loss):
     bad = [
         (0.0, 0.0),
         (-0.5, -0.5),
-        *((w, 1.0) for w in (-0.25, -1e-9)),
-        *((1.0, w) for w in (-0.25, -1e-9)),
+        *((w, 1.0) for w in (-0.25, -1e-300)),
+        *((1.0, w) for w in (-0.25, -1e-300)),
     ]
     for alpha, beta in bad:
         which = f"alpha = {alpha} with beta = {beta}"

@@ -78,22 +78,24 @@ def ignore_repetition(prototypes, case):
     "float32 rows have float32 means, whole numbers have float64 means; labels have any sign and dtype"
 )
 def prototypes_keep_float32(prototypes):
-    rows = np.array([[1, 2, 0, 4], [2, 2, 0, -3], [1e4, 1, 1, 1]])
+    rows = np.array([[1, 2, 0, 4], [2, 2, 0, -3], [2.0**60, 1, 1, 1]])
     for dtype, wanted in ((np.float32, np.float32), (np.float64, np.float64), (np.int64, np.float64)):
         classes, means = prototypes(rows.astype(dtype), np.array([5, 5, -1]))
         assert_dtype(means, wanted)
-        assert_equal(means, np.array([[1e4, 1, 1, 1], [1.5, 2, 0, 0.5]]))
+        assert_equal(means, np.array([[2.0**60, 1, 1, 1], [1.5, 2, 0, 0.5]]))
         assert_equal(classes, np.array([-1, 5]))
         assert_dtype(classes, np.int64)
     for kind, c in (
         (np.int8, [-3, 0, 3]),
-        (np.int8, [-100, 2, 127]),
+        (np.int8, [-100, 100, 127]),
         (np.int64, [-(2**40), 2**62, 2**62 + 1]),
     ):
         classes, means = prototypes(rows, np.array([c[2], c[0], c[1]], kind))
         assert_dtype(classes, kind)
         assert_equal(classes, np.array(c))
         assert_equal(means, rows[[1, 2, 0]])
+    _, means = prototypes(np.eye(3, dtype=np.int64), np.arange(3))
+    assert_dtype(means, np.float64)
     classes, means = prototypes(np.full((300, 1), 100, np.int8), np.repeat([-7, -2], [297, 3]))
     assert_equal(classes, np.array([-7, -2]))
     assert_dtype(means, np.float64)
@@ -166,7 +168,7 @@ def worked_distances(squared_distances):
     assert_close(tenths, [[999.9**2, 0.699**2]], rtol=1e-12)
 
 
-@distances.law("rows may be longer than the part that is computed at a time")
+@distances.law("rows may be longer, and there may be more of them, than the part that is computed at a time")
 def worked_long_rows(squared_distances):
     n = 2**20 + 1
     queries = np.broadcast_to([[1.0], [2.0]], (2, n))
@@ -175,6 +177,9 @@ def worked_long_rows(squared_distances):
         steps = np.arange(1.0, count + 1)[:, np.newaxis]
         found = squared_distances(np.broadcast_to(FAR + steps, (count, n)), np.full((1, n), FAR))
         assert_close(found, n * steps**2)
+    quarters = FAR + np.arange(300.0)[:, np.newaxis] / 4  # many queries and many rows of the support
+    steps = np.arange(299.0) - np.arange(300.0)[:, np.newaxis]
+    assert_close(squared_distances(quarters, quarters[:299]), steps**2 / 16)
 
 
 @distances.law("the result sums the squared differences of each pair")
@@ -209,6 +214,8 @@ def worked_two_places(squared_distances):
     assert_close(squared_distances(queries, support), [[near, (2 * FAR + 0.5) ** 2], [4 * FAR**2, near]])
     assert_close(squared_distances(queries[:1], -queries[:1]), [[(2 * FAR + 0.5) ** 2]])
     assert_close(squared_distances(queries[1:], queries[:1]), [[far]])
+    near_fifty = squared_distances(np.array([[50.0]]), np.array([[50 + 2.0**-30]]))
+    assert_close(near_fifty, [[2.0**-60]], atol=0)
 
 
 @distances.law(
@@ -218,6 +225,7 @@ def distances_in_float64(squared_distances):
     for dtype, far, wanted in (
         (np.float32, 2.0**-50, 2.0**-100),
         (np.int32, 10**5, 1e10),
+        (np.int64, 4 * 10**9, 1.6e19),
         (np.uint8, 200, 4e4),
     ):
         answer = squared_distances(np.zeros((1, 2), dtype), np.array([[far, 0], [0, 0]], dtype))

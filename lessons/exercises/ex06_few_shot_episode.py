@@ -130,6 +130,9 @@ def worked_episode(knn_episode):
     assert_equal(SEVENS_AND_THREES[np.asarray(support)], np.array([3, 7]))
     assert_equal(np.asarray(answers), np.array([3, 3, 7, 7]))
     assert_equal(SEVENS_AND_THREES[np.asarray(asked)], np.array([3, 3, 7, 7]))
+    large = SEVENS_AND_THREES + 2**62  # which float64 does not tell apart
+    _, _, answers = knn_episode(CORNERS, large, **{**options, "rng": np.random.default_rng(0)})
+    assert_equal(np.asarray(answers), large[np.asarray(asked)])
 
 
 @episode.law("support and queries go class by class, classes ascending, and no row is drawn twice")
@@ -175,11 +178,14 @@ def draws_all(knn_episode):
     assert len(pairs) == 6, f"of four classes only {sorted(pairs)} were ever drawn together"
     assert len(together) == 24, f"of 24 pairs of an example and a question only {len(together)} were drawn"
     assert any(one != other for one, other in places), "each class gave the example at the same place"
-    unequal, drawn = np.repeat([0, 1, 2], [2, 2, 16]), []
+    unequal, drawn, apart = np.repeat([0, 1, 2], [2, 2, 16]), [], set()
     for seed in range(150):
         options = {"ways": 1, "shots": 1, "queries": 1, "k": 1, "rng": np.random.default_rng(seed)}
-        drawn.append(int(knn_episode(np.ones((20, 2)), unequal, **options)[0].item()))
+        support, asked, _ = knn_episode(np.ones((20, 2)), unequal, **options)
+        drawn.append(int(support[0]))
+        apart.add(abs(int(support[0]) - int(asked[0])))
     assert len(set(drawn)) > 12, f"of classes with 2, 2 and 16 rows, only {set(drawn)} were in the support"
+    assert len(apart) > 6, f"of 16 rows, the two that were drawn are always {sorted(apart)} places apart"
     # 50 each, give or take 6; 15, 15 and 120 if rows were drawn
     often = np.bincount(unequal[drawn], minlength=3)
     assert often.min() > 25, f"of classes with 2, 2 and 16 rows, {often} of 150 draws: not equally likely"
@@ -225,22 +231,22 @@ def near_directions(knn_episode):
             assert_equal(np.asarray(answers), np.array(wanted))
 
 
-@episode.law(
-    "rows of 1e30 in float32 have a direction too, and so have rows of 1e-100 and rows of whole numbers"
-)
+@episode.law("rows of 1e30 in float32 have a direction too, and so have small rows and rows of whole numbers")
 def far_in_float32(knn_episode):
     four_columns = np.hstack([np.ones((6, 2)), CORNERS])  # the first two do not tell the rows apart
     for features in (
         (CORNERS * 1e30).astype(np.float32),
         CORNERS * 1e-100,
+        CORNERS * np.array([[1e-9], [1], [1e-14], [1e-20], [1e-40], [1]]),
         CORNERS @ np.array([[1.0, -1.0], [1.0, 1.0]]),  # turned; the sum of some rows is 0
         (CORNERS * 16).astype(np.uint8),
         four_columns,
     ):
-        options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(1)}
         labels = np.array([300, -100, 300, -100, 300, -100], np.int32)
-        _, _, answers = knn_episode(features, labels, **options)
-        assert_equal(np.asarray(answers), np.array([-100, -100, 300, 300]))
+        for seed in range(9):  # some of the draws need the lengths
+            options = {"ways": 2, "shots": 1, "queries": 2, "k": 1, "rng": np.random.default_rng(seed)}
+            _, _, answers = knn_episode(features, labels, **options)
+            assert_equal(np.asarray(answers), np.array([-100, -100, 300, 300]))
 
 
 @episode.law(

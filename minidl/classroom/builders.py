@@ -94,13 +94,12 @@ def nested_rows(in_features: int, num_classes: int, *, rng: np.random.Generator)
 
 
 class SharedRows(Module):
-    """again(relu(fc(x))): two Linears that share one weight. The layer ``spare`` is never used."""
+    """again(relu(fc(x))): two Linears that share one weight. The first layer, ``spare``, is never used."""
 
     def __init__(self, in_features: int, *, rng: np.random.Generator) -> None:
-        self.fc, self.again, self.spare = (
-            Linear(in_features, in_features, bias=False, rng=rng) for _ in range(3)
-        )
-        self.again.weight = self.fc.weight
+        fc, again, spare = (Linear(in_features, in_features, bias=False, rng=rng) for _ in range(3))
+        self.spare, self.fc, self.again = spare, fc, again
+        again.weight = fc.weight
 
     def forward(self, x: Any) -> Tensor:
         return self.again(relu(self.fc(x)))

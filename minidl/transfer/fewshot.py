@@ -172,7 +172,7 @@ def prototypes(support: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
     """The mean of the support rows of each class: from rows (N, D) and labels (N,), any integers.
 
     Returns the classes (C,), ascending, in the labels' dtype, and the means (C, D) in the same order. Means
-    of float32 rows are float32.
+    of float32 rows are float32, those of whole numbers float64.
 
     >>> from minidl.transfer.fewshot import prototypes
     >>> classes, means = prototypes(np.array([[0.0, 2.0], [4.0, 4.0], [2.0, 4.0]]), np.array([7, 3, 7]))

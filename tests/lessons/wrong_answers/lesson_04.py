@@ -590,3 +590,67 @@ def relative_threshold(reference, features):
     mean, s = (getattr(np.asarray(reference, float), what)(axis=0) for what in ("mean", "std"))
     constant = s <= 1e-9 * np.abs(mean)
     return np.where(constant, 0.0, (features - mean) / np.where(constant, 1.0, s))
+
+
+def scaled_unless(reference, features, constant):
+    """What 04.1 asks for, where ``constant(column)`` says which columns are constant."""
+    columns = np.asarray(reference, np.float64)
+    flat = np.array([constant(column) for column in columns.T])
+    scale = np.where(flat, 1.0, columns.std(axis=0))
+    return np.where(flat, 0.0, (features - columns.mean(axis=0)) / scale)
+
+
+@wrong("04.1", "a column counts as constant if its numbers agree in twelve digits")
+def constant_in_twelve_digits(reference, features):
+    return scaled_unless(reference, features, lambda c: np.allclose(c, c[0], rtol=1e-12, atol=0))
+
+
+@wrong("04.1", "a deviation is 1e-12 at least")
+def least_deviation(reference, features):
+    columns = np.asarray(reference, np.float64)
+    scaled = (features - columns.mean(axis=0)) / np.maximum(columns.std(axis=0), 1e-12)
+    return np.where(np.ptp(columns, axis=0) == 0, 0.0, scaled)
+
+
+@wrong("04.1", "zeros in the features' dtype where the whole reference is constant")
+def zeros_like_the_features(reference, features):
+    if not np.ptp(reference, axis=0).any():
+        return np.zeros_like(features)
+    return find("04.1").target(reference, features)
+
+
+@wrong("04.2", "a single column is only centred, in its own dtype")
+def one_column_centred(features, dims=2):
+    coordinates = find("04.2").target(features, dims)
+    return features - features.mean(axis=0) if features.shape[1] == 1 else coordinates
+
+
+@wrong("04.3", "without a decay a label that is not a class is taken")
+def labels_unread_without_decay(weight, bias, features, labels, l2):
+    labels = np.clip(labels, 0, len(weight) - 1) if l2 == 0 else labels
+    return find("04.3").target(weight, bias, features, labels, l2)
+
+
+@wrong("04.3", "l2 times a weight of float32 is rounded to float32")
+def decay_in_the_weights_dtype(weight, bias, features, labels, l2):
+    loss, by_weight, by_bias = find("04.3").target(weight, bias, features, labels, l2)
+    return loss, by_weight - l2 * np.float64(weight) + l2 * weight, by_bias
+
+
+@wrong("04.3", "an l2 below 1e-8 counts as 0")
+def no_small_decay(weight, bias, features, labels, l2):
+    return find("04.3").target(weight, bias, features, labels, 0.0 if 0 < l2 < 1e-8 else l2)
+
+
+@wrong("04.4", "a feature whose deviation is below 1e-12 counts as constant")
+def head_without_tiny_features(model, images, labels, *, layer, l2):
+    return head_with(model, images, labels, layer, l2, smallest=1e-12)
+
+
+@wrong("04.4", "a feature that varies in its last digit of float32 counts as constant")
+def head_without_last_digits(model, images, labels, *, layer, l2):
+    weight, bias = find("04.4").target(model, images, labels, layer=layer, l2=l2)
+    if layer == "flatten":
+        rows = np.float64(images).reshape(len(images), -1)
+        weight[:, rows.std(axis=0) <= 1e-7 * np.abs(rows).max(axis=0)] = 0
+    return weight, bias

@@ -755,3 +755,60 @@ def rounded_divergence(student_logits, teacher_logits, labels, *, beta, temperat
     weight = beta * (temperature**2 if options.get("scale_by_tau_squared") else 1)
     entropy = -(q * np.log(np.where(q > 0, q, 1))).sum(axis=1).mean()
     return loss - weight * float(entropy)
+
+
+@wrong("05.1", "one row for each class: the rows in another order, in their own dtype")
+def rows_in_order(rows, labels):
+    means = find("05.1").target(rows, labels)
+    return rows[np.argsort(labels)] if len(rows) == len(means) else means
+
+
+@wrong("05.1", "the sums of the classes as differences of one running sum")
+def differences_of_a_sum(rows, labels):
+    find("05.1").target(rows, labels)  # refuses what it should
+    order, counts = np.argsort(labels, kind="stable"), np.bincount(labels)
+    sums = np.cumsum(np.float64(rows)[order], axis=0)[np.cumsum(counts) - 1]
+    return np.diff(sums, axis=0, prepend=0) / counts[:, np.newaxis]
+
+
+@wrong("05.3", "the logits are divided by the temperature in float32, and KL is computed from there")
+def divided_before_widening(
+    student_logits, teacher_logits, *, temperature, teacher_temperature=None, soft="ce"
+):
+    tau_t = temperature if teacher_temperature is None else teacher_temperature
+    options = {"temperature": temperature, "teacher_temperature": tau_t, "soft": soft}
+    loss = find("05.3").target(student_logits, teacher_logits, **options)
+    student, teacher = data_of(student_logits), data_of(teacher_logits)
+    if soft == "ce" or student.dtype != np.float32 or not np.isfinite(loss.item()):
+        return loss
+    z_s, z_t = student / np.float32(temperature), teacher.astype(np.float32) / np.float32(tau_t)
+    value = find("05.3").target(np.float64(z_s), np.float64(z_t), temperature=1.0, soft="kl").item()
+    return (loss - loss.item()) + value
+
+
+@wrong("05.3", "a q below 1e-15 adds nothing")
+def rarest_classes_left_out(student_logits, teacher_logits, *, temperature, **options):
+    loss = find("05.3").target(student_logits, teacher_logits, temperature=temperature, **options)
+    q = soft_targets(np.float64(data_of(teacher_logits)), options.get("teacher_temperature") or temperature)
+    rare = (q > 0) & (q < 1e-15)
+    return loss * 0.0 if rare.any() and loss.item() < np.inf else loss
+
+
+@wrong("05.5", "the gradients that are there are matched with the parameters that require grad")
+def gradients_one_place_on(teacher, student, images, labels, *, lr, **options):
+    loss = find("05.5").target(teacher, student, images, labels, lr=0.0, **options)
+    learning = [p for p in student.parameters() if p.requires_grad]
+    gradients = [p.grad for p in student.parameters() if p.grad is not None]
+    for parameter, gradient in zip(learning, gradients, strict=False):
+        parameter.data = parameter.data - lr * gradient
+    return loss
+
+
+@wrong("05.5", "new Parameters, which have no mask")
+def new_parameters(teacher, student, images, labels, **options):
+    loss = find("05.5").target(teacher, student, images, labels, **options)
+    for part in student.modules():
+        for name, parameter in list(vars(part).items()):
+            if isinstance(parameter, Parameter) and parameter.requires_grad:
+                setattr(part, name, Parameter(parameter.data))
+    return loss

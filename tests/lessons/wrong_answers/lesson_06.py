@@ -616,3 +616,83 @@ def k_by_all_classes(features, labels, *, ways, shots, k, **options):
         raise ValueError("k is larger than the support")
     k = min(k, ways * shots)  # a slice of k neighbours ends with the support
     return find("06.4").target(features, labels, ways=ways, shots=shots, k=k, **options)
+
+
+@wrong("06.1", "a class begins where the sorted labels rise by more than 0, which overflows in int8")
+def classes_by_rising_labels(support, labels):
+    order = np.argsort(labels, kind="stable")
+    begins = np.flatnonzero(np.diff(labels[order]) > 0) + 1
+    groups = np.split(support[order], begins)
+    return labels[order][np.r_[0, begins]], np.stack([group.mean(axis=0) for group in groups])
+
+
+@wrong("06.1", "the sums of the classes as differences of one running sum")
+def differences_of_a_sum(support, labels):
+    classes, counts = np.unique(labels, return_counts=True)
+    sums = np.cumsum(np.float64(support)[np.argsort(labels, kind="stable")], axis=0)[np.cumsum(counts) - 1]
+    means = np.diff(sums, axis=0, prepend=0) / counts[:, np.newaxis]
+    return classes, means.astype(support.dtype) if support.dtype.kind == "f" else means
+
+
+@wrong("06.2", "the expanded form, which is faster, for more than ten rows of the support")
+def expanded_if_many(queries, support):
+    q, s = np.float64(queries), np.float64(support)
+    if len(s) <= 10:
+        return find("06.2").target(queries, support)
+    return np.maximum((q**2).sum(axis=1)[:, np.newaxis] - 2 * q @ s.T + (s**2).sum(axis=1), 0)
+
+
+@wrong("06.2", "the expanded form for numbers up to 100")
+def expanded_if_small(queries, support):
+    q, s = np.float64(queries), np.float64(support)
+    if max(np.abs(x).max(initial=0) for x in (q, s)) > 100:
+        return find("06.2").target(queries, support)
+    return np.maximum((q**2).sum(axis=1)[:, np.newaxis] - 2 * q @ s.T + (s**2).sum(axis=1), 0)
+
+
+@wrong("06.2", "int64 stays int64")
+def integer_distances(queries, support):
+    if queries.dtype == support.dtype == np.int64:
+        return ((queries[:, np.newaxis] - support) ** 2).sum(axis=-1)
+    return find("06.2").target(queries, support)
+
+
+@wrong("06.3", "a class with more votes by less than 1e-12 does not take the lead")
+def slow_to_lead(labels, distances, weights="uniform"):
+    winners = []
+    for own, d, w in zip(labels, distances, vote_weights(distances, weights), strict=True):
+        best = None
+        for c in np.unique(own):
+            votes, mean = w[own == c].sum(), d[own == c].mean()
+            if best is None or votes > best[0] + 1e-12 or (votes == best[0] and mean < best[1]):
+                best = votes, mean, c
+        winners.append(best[2])
+    return np.array(winners, labels.dtype)
+
+
+@wrong("06.4", "a length is 1e-12 at least")
+def least_length(features, labels, *, k, **options):
+    def directions(rows):
+        return rows / np.maximum(np.sqrt((rows**2).sum(axis=1, keepdims=True)), 1e-12)
+
+    def apart(a, b):
+        return np.sqrt(squared_distances(a, b))
+
+    return episode_by(features, labels, k, directions, apart, **options)
+
+
+@wrong("06.4", "the rows of a class that are drawn follow one another, in any order")
+def shuffled_block(features, labels, *, ways, shots, queries, k, rng):
+    settings = {"ways": ways, "shots": shots, "queries": queries, "k": k}
+    support, asked, _ = find("06.4").target(features, labels, rng=rng, **settings)
+    support, asked = support.reshape(ways, shots), asked.reshape(ways, queries)
+    for own, others in zip(support, asked, strict=True):
+        rows = np.flatnonzero(labels == labels[own[0]])
+        block = rng.permutation(np.roll(rows, -rng.integers(len(rows)))[: shots + queries])
+        own[:], others[:] = block[:shots], block[shots:]
+    u = np.float64(features)
+    u = u / np.sqrt((u**2).sum(axis=1, keepdims=True))
+    support, asked = support.ravel(), asked.ravel()
+    d = np.sqrt(squared_distances(u[asked], u[support]))
+    near = nearest(d, labels[support], k)
+    return support, asked, vote(labels[support][near], np.take_along_axis(d, near, axis=1))
