@@ -544,6 +544,12 @@ def by_squares(z1, z2, temperature):
     return find("07.4").target(z1, z2, temperature)
 
 
+@wrong("07.4", "an array beside a Tensor is rounded to float32")
+def narrow_array(z1, z2, temperature):
+    z1, z2 = (z if isinstance(z, Tensor) else narrowed(z) for z in (z1, z2))
+    return find("07.4").target(z1, z2, temperature)
+
+
 @wrong("07.4", "a first view of whole numbers makes float64 of float32")
 def wide_first_view(z1, z2, temperature):
     z1 = z1 if isinstance(z1, Tensor) else Tensor(np.asarray(z1, np.float64))
