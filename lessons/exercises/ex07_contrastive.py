@@ -198,6 +198,7 @@ def refuses_scores(roc_auc):
     assert_refuses("a negative's score of NaN", roc_auc, np.array([0.0, np.nan]), positive)
     four, last = np.array([0.0, 1.0, 2.0, np.nan]), np.array([True, False, False, True])
     assert_refuses("a fourth score of NaN", roc_auc, four, last)
+    assert_refuses("NaN beside positives above all negatives", roc_auc, four, np.arange(4) > 1)
     for kind in (True, False):
         for n in (1, 2):
             assert_refuses(f"positive = {kind} for all {n}", roc_auc, np.arange(n), np.full(n, kind))
@@ -231,6 +232,7 @@ def nearly_tied(roc_auc):
     positive = np.array([True, False, False])
     for scores in ([0.5, 0.5 + 1e-12, 0.5], [0.0, 1e-200, 0.0], [3, 4, 3], np.uint8([0, 4, 0])):
         assert_close(roc_auc(np.array(scores), positive), 0.25)
+        assert_close(roc_auc(np.array(scores), ~positive), 0.75)
     many = np.arange(420)  # the negatives are every fourth, from 0; 3k positives are below the negative 4k
     wanted = sum(315 - 3 * k for k in range(105)) / (315 * 105)
     assert_close(roc_auc(many**3, many % 4 > 0), wanted, rtol=1e-12, atol=0)

@@ -52,6 +52,8 @@ def worked_unit(unit):
     u, (grad_z,) = unit(np.array([[-4.0], [0.5]]), grad=np.array([[1.0], [3.0]]))  # no other direction
     assert_close(u, [[-1.0], [1.0]])
     assert_close(grad_z, [[0.0], [0.0]])
+    _, (grad_z,) = unit(np.array([[1.0, 2.0]]), grad=np.array([[0.1, 0.0]]))
+    assert_close(grad_z, np.array([[0.08, -0.04]]) / math.sqrt(5), rtol=1e-12, atol=0)
     many = np.tile(np.arange(100.0), (20, 1))  # many columns; the part along u is the mean, 49.5
     u, (grad_z,) = unit(np.full((20, 100), -3.0), grad=many)
     assert_close(u, np.full((20, 100), -0.1))
@@ -82,9 +84,9 @@ def longer_row(unit, z):
     assert_close(3 * grad_longer, grad_z)
 
 
-@unit.law("float32 stays float32, and float64 stays float64")
+@unit.law("float16, float32 and float64 stay as they are")
 def rows_keep_float32(unit):
-    for dtype in (np.float32, np.float64):
+    for dtype in (np.float32, np.float64, np.float16):
         z = np.array([[3, 4]], dtype)
         u, grads = unit(z, grad=np.ones_like(z))
         assert_dtype(u, dtype)
@@ -95,7 +97,7 @@ def rows_keep_float32(unit):
 def far_rows(unit):
     both = np.array([[3e30, 4e30, 0], [0, 0, -5e-35]], np.float32)
     assert_close(unit(both)[0], [[0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
-    for size in (1e30, 1e-35):
+    for size in (1e30, 1e-22, 1e-35):  # the squares of 1e-22 have only few digits
         z = np.array([[3, 4, 0], [0, 0, -5]], np.float32) * np.float32(size)
         u, (grad_z,) = unit(z, grad=np.array([[1, 0, 0], [0, 1, 0]], np.float32))
         assert_close(u, [[0.6, 0.8, 0.0], [0.0, 0.0, -1.0]])
@@ -168,12 +170,17 @@ def worked_loss(nt_xent):
         assert np.isfinite(grads).all(), f"the gradients at T = {T} are {grads}"
         opposite, _ = nt_xent(z1, -z2, temperature=T)  # all exponents are far below those of S[i, i] = 1
         assert_close(opposite, 1 / T + math.log(2))
+        assert_close(nt_xent(z1[:1], -z2[:1], temperature=T)[0], 0.0)  # and here there is no other one
+        narrow, _ = nt_xent(*np.float32([z1, z2[::-1]]), temperature=T)
+        assert_close(narrow, cold, rtol=1e-5)
     whole = z1.astype(int)
     z2 = np.array([[3.0, 1.0], [0.25, 0.5]])  # beside an array of whole numbers, which is no Tensor
     both = nt_xent(z1, z2, grad=np.array(1.0), temperature=0.5)[1]
     assert_close(nt_xent(whole, z2, grad=np.array(1.0), temperature=0.5)[1][1], both[1])
     assert_close(nt_xent(z2, whole, grad=np.array(1.0), temperature=0.5)[1][0], both[1])
     assert_close(nt_xent(whole, whole, temperature=1.0)[0], math.log(1 + 2 / math.e))  # no Tensor
+    one_tensor, two_tensors = nt_xent(z1, z2=0.3 * z2, temperature=1), nt_xent(z1, 0.3 * z2, temperature=1)
+    assert_close(one_tensor[0], two_tensors[0], rtol=1e-12)  # an array beside float64 keeps its digits
     many = np.cos(np.arange(160.0)).reshape(2, 40, 2)  # 40 images
     value, grads = nt_xent(*many, grad=np.array(1.0), temperature=0.5)
     assert_close(value, by_hand.nt_xent(np.concatenate(many), 0.5))
@@ -198,6 +205,9 @@ def loss_keeps_float32(nt_xent):
         assert_dtype(answer, np.float32)
     wide = z[::-1].astype(np.float64)  # by its name, so it stays an array beside the Tensor
     assert_dtype(nt_xent(z, z2=wide, temperature=0.5)[0], np.float32)
+    assert_dtype(nt_xent(np.eye(2, 3, dtype=int), z, temperature=0.5)[0], np.float32)
+    for short in (z * np.float32(1e-25), z * np.float32([[1e-25], [1]])):  # the squares become 0
+        assert_close(nt_xent(short, z[::-1], temperature=0.5)[0], value, rtol=1e-5)
 
 
 @loss.law("ValueError for a row of zeros, views of different shapes, and a temperature of 0")

@@ -124,6 +124,7 @@ CNN = Built("small_cnn", 1, num_classes=2, widths=(2,), pool_after=())
 NESTED = Built("nested_rows", 1, in_features=16, num_classes=2, requires_grad=("block.fc", "head"))
 ROWS = Built("normed_rows", 4, in_features=16, num_classes=2)  # the parameter gain is not used
 MANY = (np.arange(33 * 4).reshape(33, 1, 2, 2) % 9 / 4).astype(np.float32)
+SHARED = Built("shared_rows", 6, in_features=4)  # two layers share one weight
 PHOTOS = (np.arange(3 * 16).reshape(3, 1, 4, 4) % 7 / 4).astype(np.float32)
 SETTINGS = {"steps": 1, "lr": 0.25, "temperature": 0.5}
 
@@ -141,6 +142,8 @@ def worked_simclr(simclr_steps):
     assert_dtype(losses, np.float64)
     by_hand.assert_state(after["state"], state)
     by_hand.assert_mode(after, True)
+    cold, _ = simclr_steps(MLP, FOUR, as_they_are, **with_rng(lr=0.0, temperature=0.02))
+    assert_close(cold, [by_hand.nt_xent(np.concatenate([z, z]), 0.02)], **by_hand.NEAR)
 
 
 ONE_STEP = "one step: the loss before it, and each parameter changes by -lr times its gradient"
@@ -165,9 +168,9 @@ def one_step(simclr_steps, batch, seed, temperature, lr):
 
 @simclr.law("three and twelve steps: each has new views of all images and uses only its own gradient")
 def several_steps(simclr_steps):
-    for images, steps in ((FOUR, 3), (FOUR, 12), (MANY, 2)):
-        losses, state = stepped(MLP, images, noisy, 5, steps, 0.25, 0.5)
-        found, after = simclr_steps(MLP, images, noisy, **with_rng(steps=steps))
+    for images, steps, lr in ((FOUR, 3, 0.25), (FOUR, 12, 0.25), (MANY, 2, 0.25), (FOUR, 2, 0.0)):
+        losses, state = stepped(MLP, images, noisy, 5, steps, lr, 0.5)
+        found, after = simclr_steps(MLP, images, noisy, **with_rng(steps=steps, lr=lr))
         assert_close(found, losses, **by_hand.NEAR)
         by_hand.assert_state(after["state"], state)
 
@@ -183,21 +186,23 @@ def writes_in_place(simclr_steps):
 
 @simclr.law(
     "training mode in every layer: BatchNorm uses each of the two batches, also with frozen parameters, and "
-    "Dropout drops; a layer that is used twice changes once, and an unused parameter stays"
+    "Dropout drops; a layer or weight that is used twice changes once, and an unused parameter stays"
 )
 def batches_of_their_own(simclr_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    for built in (own_flag_only, NESTED, ROWS):
-        found, after = simclr_steps(built, PHOTOS, noisy, **with_rng(steps=2))
+    for built in (own_flag_only, NESTED, ROWS, SHARED):
+        images = PHOTOS if built is not SHARED else PHOTOS[:, 0, 0]
+        found, after = simclr_steps(built, images, noisy, **with_rng(steps=2))
         model, rng, losses = built.build().train(), np.random.default_rng(5), []
         for _ in range(2):
-            z = [model(noisy(PHOTOS, rng)) for _ in range(2)]
+            z = [model(noisy(images, rng)) for _ in range(2)]
             wide = np.concatenate([views.data for views in z]).astype(np.float64)
             losses.append(by_hand.nt_xent(wide, 0.5))
             by_hand.engine_step(model, nt_xent(*z, 0.5), 0.25)
         assert_close(found, losses, **by_hand.NEAR)
         by_hand.assert_state(after["state"], model.state_dict())
         by_hand.assert_mode(after, True)
+        by_hand.assert_learns(built, after)
 
 
 @simclr.law("parameters stay float32, and float64 parameters stay float64")
@@ -207,13 +212,13 @@ def parameters_keep_their_dtype(simclr_steps):
         if name.endswith(("weight", "bias")):
             assert_dtype(value, np.float32)
     weight, images = np.array([[0.1, 0.2], [0.3, -0.1]]), np.eye(3)[:, :2] + 0.1
-    layer, views = Built("linear", weight=weight, dtype="float64"), np.concatenate([images, images])
-    losses, after = simclr_steps(layer, images, as_they_are, **with_rng())
-    z = views @ weight.T
+    layer, z = Built("linear", weight=weight, dtype="float64"), np.concatenate([images, images]) @ weight.T
+    losses, after = simclr_steps(layer, images, as_they_are, **with_rng(lr=0.3))
     assert_close(losses, [by_hand.nt_xent(z, 0.5)], rtol=1e-12, atol=0)
-    of_z = by_hand.slopes(lambda z: by_hand.nt_xent(z, 0.5), z)
     assert_dtype(after["state"]["weight"], np.float64)
-    assert_close(after["state"]["weight"], weight - 0.25 * of_z.T @ views, rtol=5e-9)
+    model = layer.build()
+    by_hand.engine_step(model, nt_xent(model(images), model(images), 0.5), 0.3)
+    assert_close(after["state"]["weight"], model.weight.data, rtol=1e-12, atol=0)
 
 
 @simclr.law("ValueError for one image alone, no step, and a temperature of 0")

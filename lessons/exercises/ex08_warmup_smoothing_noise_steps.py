@@ -92,6 +92,7 @@ FOUR = (np.arange(4 * 4).reshape(4, 1, 2, 2) % 5 / 4).astype(np.float32)
 CNN = Built("small_cnn", 1, num_classes=3, widths=(2,), pool_after=())
 NESTED = Built("nested_rows", 1, in_features=16, num_classes=3, requires_grad=("block.fc", "head"))
 ROWS = Built("normed_rows", 4, in_features=16, num_classes=3)  # the parameter gain is not used
+SHARED = Built("shared_rows", 6, in_features=4)  # two layers share one weight
 PHOTOS = (np.arange(4 * 16).reshape(4, 1, 4, 4) % 7 / 4).astype(np.float32)
 LABELS = np.array([0, 2, 1, 2])
 PLAIN = {"steps": 3, "lr": 0.5, "warmup_steps": 0, "label_smoothing": 0.0, "sigma": 0.0}
@@ -140,6 +141,7 @@ def worked_careful(careful_steps):
 @careful.law("without warmup, smoothing and noise: three plain steps, and each uses only its own gradient")
 def plain_steps(careful_steps):
     assert_stepped(careful_steps, MLP, FOUR, LABELS, PLAIN)
+    assert_stepped(careful_steps, MLP, FOUR, LABELS, {**PLAIN, "lr": 0.0, "sigma": 0.5})  # only new noise
 
 
 @careful.law("two steps of warmup: the rates are lr / 2, lr, lr, lr; with 105 they begin with lr / 105")
@@ -187,33 +189,36 @@ def all_together(careful_steps, case, seed):
 
 @careful.law(
     "training mode in every layer: BatchNorm uses the batch, also with frozen parameters, and Dropout drops; "
-    "a layer that is used twice changes once, and an unused parameter stays; each dtype stays as it is"
+    "a layer or weight that is used twice changes once, an unused parameter stays; each dtype stays as it is"
 )
 def careful_trains(careful_steps):
     own_flag_only = Built(CNN.builder, CNN.seed, **CNN.settings, training=("",))
-    for built in (own_flag_only, NESTED, ROWS):
+    for built in (own_flag_only, NESTED, ROWS, SHARED):
+        images = PHOTOS if built is not SHARED else PHOTOS[:, 0, 0]
         settings = {"steps": 2, "warmup_steps": 2, "label_smoothing": 0.25, "sigma": 0.25}
-        losses, after = careful_steps(built, PHOTOS, LABELS, **with_rng(**settings))
+        losses, after = careful_steps(built, images, LABELS, **with_rng(**settings))
         model, rng, wanted = built.build().train(), np.random.default_rng(5), []
-        target = 0.75 * by_hand.one_hot(LABELS, 3) + 0.25 / 3
         for rate in (0.25, 0.5):
-            z = model((PHOTOS + 0.25 * rng.standard_normal(PHOTOS.shape)).astype(np.float32))
+            z = model((images + 0.25 * rng.standard_normal(images.shape)).astype(np.float32))
+            target = 0.75 * by_hand.one_hot(LABELS, z.shape[1]) + 0.25 / z.shape[1]
             wanted.append(by_hand.cross_entropies(target, by_hand.log_softmax(z.data.astype(np.float64))))
             by_hand.engine_step(model, F.cross_entropy(z, target), rate)
         assert_close(losses, wanted, **by_hand.NEAR)
         by_hand.assert_state(after["state"], model.state_dict())
         by_hand.assert_mode(after, True)
+        by_hand.assert_learns(built, after)
         for name, value in model.state_dict().items():
             assert_dtype(after["state"][name], value.dtype)
     weight = np.array([[0.1, 0.2], [0.3, -0.1], [0.7, 0.0]])
     wide, rng = Built("linear", weight=weight, dtype="float64"), np.random.default_rng(5)
     images = np.array([[0.1, 1.1], [0.3, 0.9], [0.2, 0.7], [1.3, 0.6]])
-    losses, after = careful_steps(wide, images, LABELS, **with_rng(steps=1, sigma=0.3))
+    losses, after = careful_steps(wide, images, LABELS, **with_rng(steps=1, sigma=0.3, warmup_steps=3))
     noisy, target = images + 0.3 * rng.standard_normal(images.shape), by_hand.one_hot(LABELS, 3)
     log_p = by_hand.log_softmax(noisy @ weight.T)
     assert_close(losses, [by_hand.cross_entropies(target, log_p)], rtol=1e-12, atol=0)
     assert_dtype(after["state"]["weight"], np.float64)
-    assert_close(after["state"]["weight"], weight - 0.5 * (np.exp(log_p) - target).T @ noisy / 4, rtol=1e-12)
+    change = 0.5 / 3 * (np.exp(log_p) - target).T @ noisy / 4
+    assert_close(after["state"]["weight"], weight - change, rtol=1e-12, atol=0)
 
 
 @careful.law(
@@ -226,13 +231,13 @@ def careful_refuses(careful_steps):
         {"steps": -1},
         {"warmup_steps": -1},
         {"sigma": -0.25},
-        {"sigma": -1e-9},
+        {"sigma": -1e-15},
         {"label_smoothing": -0.25},
-        {"label_smoothing": 1 + 1e-9},
+        {"label_smoothing": 1 + 1e-15},
     ):
         assert_refuses(f"{change}", careful_steps, MLP, FOUR, LABELS, **with_rng(**change))
-    for label in (3, -1, -100):
-        labels = np.where(np.arange(len(LABELS)) == 1, label, LABELS)
+    for label, place in ((3, 1), (-1, 2), (-100, 0), (-100, 3)):
+        labels = np.where(np.arange(len(LABELS)) == place, label, LABELS)
         assert_refuses(f"a label {label} of three classes", careful_steps, MLP, FOUR, labels, **with_rng())
 
 

@@ -78,13 +78,16 @@ def zero_where_calibrated(ece, m, bins):
     assert_close(ece(np.array(p), np.array(labels), bins=bins), 0.0, atol=1e-9)
 
 
-@ece.law("with a single bin, ECE is |mean confidence - accuracy|")
-@given(case=answers())
-def single_bin(ece, case):
+@ece.law("with a single bin, ECE is |mean confidence - accuracy|; each of several bins has its part of this")
+@given(case=answers(), bins=st.sampled_from([1, 3, 7, 15]))
+def single_bin(ece, case, bins):
     p, labels = case
-    right = p.argmax(axis=1) == labels
-    wanted = abs(p.max(axis=1).mean() - right.mean())
-    assert_close(ece(p, labels, bins=1), wanted, rtol=1e-12, atol=1e-14)
+    excess = p.max(axis=1) - (p.argmax(axis=1) == labels)
+    assert_close(ece(p, labels, bins=1), abs(excess.mean()), rtol=1e-12, atol=1e-14)
+    which = bins * p.max(axis=1)
+    if (abs(which - np.rint(which)) > 1e-9).all():  # no rounding at the ends of bins
+        gaps = [abs(excess[which // 1 == b].sum()) for b in range(bins)]
+        assert_close(ece(p, labels, bins=bins), sum(gaps) / len(p), rtol=1e-12, atol=1e-14)
 
 
 @ece.law("the order of the images does not matter")
@@ -101,11 +104,11 @@ def all_wrong(ece):
 
 @ece.law(
     "by default there are 15 bins: 0.61 and 0.66 share a bin, so do 0.74 and 0.79, and 0.95 and 1; 0.65 and "
-    "0.69 do not"
+    "0.69 do not, nor do 0.9 and 0.95"
 )
 def fifteen_bins(ece):
     shared = ((0.61, 0.66, 0.135), (0.74, 0.79, 0.265), (0.95, 1.0, 0.475))
-    for low, high, wanted in (*shared, (0.65, 0.69, (0.35 + 0.69) / 2)):
+    for low, high, wanted in (*shared, (0.65, 0.69, (0.35 + 0.69) / 2), (0.9, 0.95, (0.1 + 0.95) / 2)):
         p = np.array([[low, 1 - low], [high, 1 - high]])  # the first answer is right, the second is wrong
         assert_close(ece(p, np.array([0, 1])), wanted)
 
@@ -123,7 +126,9 @@ def lower_end_belongs_to_the_bin(ece):
 def ece_refuses(ece):
     p, labels = np.array([[0.5, 0.5], [0.25, 0.75], [0.0, 1.0]]), np.array([0, 1, 1])
     assert_refuses("rows of sum 2", ece, 2 * p, labels)
-    assert_refuses("rows of sums 0.98, 1.02, 1", ece, p + [[-0.02, 0.0], [0.02, 0.0], [0.0, 0.0]], labels)
+    for part in (0.02, 0.003):
+        uneven = p + [[0.0, 0.0], [-part, 0.0], [part, 0.0]]
+        assert_refuses(f"rows of sums 1, {1 - part}, {1 + part}", ece, uneven, labels)
     assert_refuses("a last row [-0.5, 1.5]", ece, p + [[0.0, 0.0], [0.0, 0.0], [-0.5, 0.5]], labels)
     assert_refuses("a label 2 of two classes", ece, p, labels + 1)
     assert_refuses("a label -1", ece, p, labels - 1)
@@ -222,6 +227,7 @@ def worked_fit(fit):
             assert_close(fit(z, np.array([0, 0, 1, 0]), bounds), 2.0, rtol=1e-3)
         for bounds in ((0.25, 1.0), (0.499, 1.0)):
             assert_close(fit(z / 4, np.array([0, 0, 1, 0]), bounds), 0.5, rtol=1e-3)
+        assert_close(fit(0.501 * z, np.array([0, 0, 1, 0])), 1.002, rtol=1e-3)
         assert_close(fit(z + 1e8, np.array([0, 0, 1, 0])), 2.0, rtol=1e-3)
         assert_close(fit([[3, 0], [3, 0], [3, 0]], labels=[0, 0, 1]), 3 / np.log(2), rtol=1e-3)
         # no answer is right, and yet the largest T is not the best: the slope is 0 at e^(8/T) = 7
@@ -234,8 +240,12 @@ def fits_far_labels(fit):
     z = np.array([[2.0, 0.0]] * 200 + [[0.0, 20.0]])
     # the slope is 0 at 200 · 2 / (1 + e^(2/T)) = 20 / (1 + e^(-20/T)), and both are about 20
     assert_close(fit(z, np.zeros(201, int)), 2 / np.log(19), rtol=1e-3)
-    for far in (np.array([[1000, 0], [0, 1000]]), np.array([[1e150, 0, 0, 0], [0, 1e150, 0, 0]])):
-        assert_close(quietly(fit, far, np.array([1, 0])), 20.0)  # both wrong: the largest T is best
+    wrong = ([[1000, 0], [0, 1000]], [[1e150, 0, 0, 0], [0, 1e150, 0, 0]], np.float32([[3e38, -3e38]] * 2))
+    for far in wrong:
+        labels = 1 - np.argmax(far, axis=1)
+        assert_close(quietly(fit, np.array(far), labels), 20.0)  # the largest T is best
+    big = np.array([[2**25 + 1, 2**25]] * 3)  # one number in float32
+    assert_close(fit(big, np.array([0, 0, 1])), 1 / np.log(2), rtol=1e-3)
     z = np.array([298 * [0.0] + [29000.0, 30000.0]] * 4)  # 3 of 4 are right: e^(1000/T) = 3
     assert_close(fit(z, np.array([299, 299, 298, 299]), (1e-3, 1e4)), 1000 / np.log(3), rtol=1e-3)
 
@@ -261,11 +271,12 @@ def fit_refuses(fit):
     assert_refuses("a label 2 of two classes", fit, z, labels + 1)
     assert_refuses("a label -1", fit, z, labels - 1)
     assert_refuses("a label -100", fit, z, np.array([0, 0, -100]))
+    assert_refuses("a label 2 of two equal logits", fit, 0 * z, labels + 1)
     for bounds in (
         (0.0, 20.0),
         (-1.0, 20.0),
-        (2.0, 20.0),
-        (0.05, 0.5),
+        (1 + 1e-9, 20.0),
+        (0.05, 1 - 1e-9),
         (1.0, 1.0),
         (20.0, 0.05),
     ):

@@ -184,7 +184,8 @@ def stable_softmax(z: np.ndarray, axis: Axis = -1, temperature: float = 1.0) -> 
     does not change when all logits change by the same number. T > 1 makes p more uniform, T < 1 makes it
     sharper.
     z: any shape; float32 stays float32, int64 becomes float64.  axis: a number, or a tuple of several
-    numbers in any order.  T: a Python number; ValueError if it is not finite and above 0.
+    numbers in any order.  T: a Python number within the range of float32; ValueError if it is not finite and
+    above 0.
 
     >>> from minidl.engine.reduce import stable_softmax
     >>> print(stable_softmax(np.log(np.array([[1.0, 2.0, 5.0]]))))

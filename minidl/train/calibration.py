@@ -119,8 +119,8 @@ def fit_temperature(logits: Any, labels: Any, bounds: tuple[float, float] = (0.0
     the loss is rounded to 0 at the better bound and at 1, either of them may be returned, with or without the
     warning.
 
-    logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: (low, high)
-    with 0 < low <= 1 <= high and low < high. The computation is in float64.
+    logits: (N, K), of absolute values up to 1e150 (``LARGEST``).  labels: classes (N,).  bounds: finite
+    (low, high) with 0 < low <= 1 <= high and low < high. The computation is in float64.
     ValueError for a single class, logits that are not finite, a label that is not a class, and other bounds.
 
     >>> from minidl import train

@@ -65,8 +65,8 @@ class UnitRows(Op):
     """u = z / |z| for each row of z (N, D);  dL/dz = (g - u (u . g)) / |z|,  where g = dL/du is ``grad``
 
     The gradient has no part along u, because the length of a row does not change its direction. Both results
-    keep the dtype of z. In float32, rows of 1e30 and of 1e-35 have a direction, too, although their squares
-    do not fit into float32.
+    keep the dtype of z. In float32, rows of 1e30, 1e-22 and 1e-35 have a direction, too, although float32 has
+    no room for their squares, or not for all digits of them.
     """
 
     def forward(self, z):
@@ -88,7 +88,8 @@ def nt_xent(z1: Any, z2: Any, temperature: float) -> Tensor:
         L = mean over the 2N rows i of  -log( e^(S[i, p]/T) / sum over k != i of e^(S[i, k]/T) )
 
     Row p is the other view of row i's image. So L is the cross-entropy of finding p among the 2N - 1 other
-    rows. ``apply(UnitRows(), rows)`` and ``concatenate([z1, z2])`` give Tensors with gradients.
+    rows. ``apply(UnitRows(), rows)`` and ``concatenate([z1, z2])`` give Tensors with gradients. A row can be
+    as short as for ``UnitRows``.
     z1, z2: Tensors or arrays (N, D), N >= 1. The loss has the dtype of the Tensors.  temperature T > 0, also
     if it is as small as 1e-30.
     ValueError for a row of zeros, which has no direction, for views of different shapes, and for T <= 0.
@@ -220,9 +221,10 @@ def same_or_not(features_a: np.ndarray, features_b: np.ndarray) -> tuple[np.ndar
         scores[i N + j] = a_i . b_j / (|a_i| |b_j|)        same[i N + j] = (i == j)
 
     features_a, features_b: (N, D) of two views of the same N images in the same order. Returns scores (N N,)
-    float64 and same (N N,) bool, for ``train.metrics.roc_auc``. ``checked_features`` gives rows in float64,
-    ``UnitRows().forward(rows)`` divides rows by their lengths. ValueError for fewer than two images, for
-    views of different shapes, and for a row of zeros, which has no direction.
+    and same (N N,) bool, for ``train.metrics.roc_auc``. The scores are computed in float64:
+    ``checked_features`` gives rows in float64, ``UnitRows().forward(rows)`` divides rows by their lengths.
+    ValueError for fewer than two images, for views of different shapes, and for a row of zeros, which has no
+    direction.
 
     >>> from minidl import transfer
     >>> scores, same = transfer.same_or_not(np.array([[1, 0], [0, 1]]), np.array([[1, 0], [1, 1]]))

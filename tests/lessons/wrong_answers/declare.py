@@ -190,3 +190,39 @@ def layers_as_a_whole(number):
         return found
 
     wrong(number, "a layer with one frozen parameter is frozen as a whole")(answer)
+
+
+def without_ties(number):
+    """The library's steps; each Parameter is replaced by a new one, so layers no longer share a weight."""
+
+    def answer(model, *arguments, **options):
+        for part in model.modules():
+            for name, p in list(vars(part).items()):
+                if isinstance(p, Parameter):
+                    setattr(part, name, Parameter(p.data, p.requires_grad))
+        return find(number).target(model, *arguments, **options)
+
+    wrong(number, "a weight that two layers share becomes two weights")(answer)
+
+
+def unused_are_frozen(number):
+    """The library's steps; a parameter without a gradient does not require grad afterwards."""
+
+    def answer(model, *arguments, **options):
+        found = find(number).target(model, *arguments, **options)
+        for p in model.parameters():
+            p.requires_grad = p.requires_grad and p.grad is not None
+        return found
+
+    wrong(number, "an unused parameter is frozen afterwards")(answer)
+
+
+def one_loss_without_a_rate(number):
+    """The library's steps; at lr = 0 there is only one step, and its loss counts for all of them."""
+
+    def answer(*arguments, steps, lr, **options):
+        done = min(steps, 1) if lr == 0 else steps
+        losses = find(number).target(*arguments, steps=done, lr=lr, **options)
+        return np.resize(losses, steps)
+
+    wrong(number, "at lr = 0 one step, of which the loss is repeated")(answer)

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 
 from lessons.exercises import find
-from minidl.engine.functions import concatenate
+from minidl.engine.functions import concatenate, where
 from minidl.engine.op import Op
 from minidl.engine.tensor import Tensor
 from minidl.nn import functional as F
@@ -17,9 +17,12 @@ from tests.lessons.wrong_answers.declare import (
     layers_as_a_whole,
     narrowed,
     not_taken,
+    one_loss_without_a_rate,
     parts_of_a_model,
+    unused_are_frozen,
     unused_by_old_gradient,
     with_modes,
+    without_ties,
     wrong,
 )
 
@@ -484,3 +487,81 @@ def views_in_one_array(model, images, augment, **settings):
         return augment(buffer, rng)
 
     return find("07.5").target(model, images, into_the_buffer, **settings)
+
+
+@wrong("07.2", "a positive counts as higher only if it is higher by 1e-12")
+def clearly_higher(scores, positive):
+    find("07.2").target(scores, positive)
+    above, below = np.asarray(scores, np.float64)[positive][:, np.newaxis], scores[~positive]
+    return float(((above > below + 1e-12) + 0.5 * (above == below)).mean())
+
+
+@wrong("07.2", "1 as soon as the known scores are separated, before NaN is looked for")
+def separated_first(scores, positive):
+    known = np.where(np.isnan(scores), np.where(positive, np.inf, -np.inf), scores)
+    if 0 < positive.sum() < len(positive) and known[positive].min() > known[~positive].max():
+        return 1.0
+    return find("07.2").target(scores, positive)
+
+
+@wrong("07.3", "float16 becomes float32")
+class WidenedHalf(find("07.3").target):
+    def forward(self, z):
+        return super().forward(z.astype(np.result_type(z, np.float32)))
+
+
+@wrong("07.3", "the length in the gradient is rounded to float32")
+class NarrowLength(find("07.3").target):
+    def backward(self, grad):
+        self.length = narrowed(self.length)
+        return super().backward(grad)
+
+
+@wrong("07.3", "only squares of 0 or infinity are avoided, not those with few digits")
+class FewDigits(find("07.3").target):
+    def forward(self, z):
+        squares = (z**2).sum(axis=1, keepdims=True)
+        if not (squares > 0).all() or not np.isfinite(squares).all():
+            return super().forward(z)
+        self.length = np.sqrt(squares)
+        self.u = z / self.length
+        return self.u
+
+
+@wrong("07.4", "-1e9 in the own column, which is more than -1 / T")
+def filled_with_a_number(z1, z2, temperature):
+    def masked(S):
+        return where(np.eye(len(S), dtype=bool), -1e9, S)
+
+    return F.cross_entropy(*nt_xent_of_masked_rows(z1, z2, temperature, masked))
+
+
+@wrong("07.4", "a row of which the squares are 0 in float32 is refused")
+def by_squares(z1, z2, temperature):
+    for z in (z1, z2):
+        if ((data_of(z) ** 2).sum(axis=-1) == 0).any():
+            raise ValueError("a row of zeros")
+    return find("07.4").target(z1, z2, temperature)
+
+
+@wrong("07.4", "an array beside a Tensor is rounded to float32")
+def narrow_array(z1, z2, temperature):
+    z1, z2 = (z if isinstance(z, Tensor) else narrowed(z) for z in (z1, z2))
+    return find("07.4").target(z1, z2, temperature)
+
+
+@wrong("07.4", "a first view of whole numbers makes float64 of float32")
+def wide_first_view(z1, z2, temperature):
+    z1 = z1 if isinstance(z1, Tensor) else Tensor(np.asarray(z1, np.float64))
+    return find("07.4").target(z1, z2, temperature)
+
+
+@wrong("07.5", "temperatures below 1/10 are raised to it")
+def steps_a_little_warmer(model, images, augment, *, temperature, **options):
+    raised = max(temperature, 0.1) if temperature > 0 else temperature
+    return find("07.5").target(model, images, augment, temperature=raised, **options)
+
+
+without_ties("07.5")
+unused_are_frozen("07.5")
+one_loss_without_a_rate("07.5")

@@ -10,9 +10,12 @@ from tests.lessons.wrong_answers.declare import (
     layers_as_a_whole,
     narrowed,
     not_taken,
+    one_loss_without_a_rate,
     parts_of_a_model,
+    unused_are_frozen,
     unused_by_old_gradient,
     with_modes,
+    without_ties,
     wrong,
 )
 
@@ -79,7 +82,7 @@ def at_least_float32(target, label_smoothing):
 
 @wrong("08.2", "an eps of nearly 0 ... 1 is taken")
 def nearly_a_share(target, label_smoothing):
-    nearly = -1e-8 <= label_smoothing <= 1 + 1e-8
+    nearly = -1e-12 <= label_smoothing <= 1 + 1e-12
     return find("08.2").target(target, min(max(label_smoothing, 0), 1) if nearly else label_smoothing)
 
 
@@ -282,3 +285,20 @@ def labels_in_a_byte(model, images, labels, **settings):
 unused_by_old_gradient("08.4")
 
 layers_as_a_whole("08.4")
+
+without_ties("08.4")
+unused_are_frozen("08.4")
+one_loss_without_a_rate("08.4")
+
+
+@wrong("08.4", "lr / W is rounded to float32")
+def narrow_rate(model, *arguments, lr, warmup_steps, **settings):
+    W = max(warmup_steps, 1)
+    narrow = W * float(np.float32(lr / W))
+    return find("08.4").target(model, *arguments, lr=narrow, warmup_steps=warmup_steps, **settings)
+
+
+@wrong("08.3", "float16 becomes float32")
+def wide_half_gradient(p, target, temperature=1.0):
+    wide = np.result_type(p, np.float32)
+    return find("08.3").target(p.astype(wide), target.astype(wide), temperature)
