@@ -1,5 +1,7 @@
 """Exercises of lesson 10: rounding to integers, scale and zero point."""
 
+import warnings
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,15 +72,17 @@ def each_row_alone(round_to_integers, r, first, second):
         assert_close(q[row], np.array(round_to_integers(r[row], *alone, -8, 7)))
         assert_close(same_Z[row], np.array(round_to_integers(r[row], alone[0], 1, -8, 7)))
         assert_close(same_S[row], np.array(round_to_integers(r[row], 0.5, alone[1], -8, 7)))
-    two = np.array([0.25, 1.0])  # stretches along the last axis, and (2, 1, 1) along the second of four
-    assert_close(round_to_integers(np.ones((2, 2)), two, 0, -8, 7), [[4, 1], [4, 1]])
-    assert_close(round_to_integers(np.ones((1, 2, 1, 1)), two.reshape(2, 1, 1), 0, -8, 7).ravel(), [4, 1])
+    two, Z = np.array([0.25, 1.0]), np.array([1, 2])  # along the last axis; (2, 1, 1): the second of four
+    assert_close(round_to_integers(np.ones((2, 2)), two, Z, -8, 7), [[5, 3], [5, 3]])
+    two, Z = two.reshape(2, 1, 1), Z.reshape(2, 1, 1)
+    assert_close(round_to_integers(np.ones((1, 2, 1, 1)), two, Z, -8, 7).ravel(), [5, 3])
 
 
 @rounding.law("an infinite r, or an r / S too large for float32, becomes qmin or qmax, without a warning")
 def far_beyond(rounding):
     r = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32)
-    with np.errstate(over="raise"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
         for Z in (2, -2):
             assert_equal(rounding(r, np.float32(1e-3), Z, -8, 7), [7.0, -8.0, 7.0, -8.0])
         assert_equal(rounding(np.array([1e300, -1e300]), 1.0, 0, -8, 7), [7.0, -8.0])  # infinite in float32
@@ -93,7 +97,11 @@ def divides(rounding):
     assert_equal(rounding(np.array([0.35]), 0.1, 0, -128, 127), [4.0])
     assert_equal(rounding(np.array([0.05]), np.array([0.1]), 0, -128, 127), [0.0])
     for S in (0.02, np.float64(0.02), np.array([0.02])):  # in float32, the quotient is more than 4.5
-        assert_equal(rounding(np.array([0.09]), S, 0, -128, 127), [5.0])
+        for dtype in (np.float32, np.float64):
+            assert_equal(rounding(np.array([0.09], dtype), S, 0, -128, 127), [5.0])
+    r, S = np.array([[0.375], [0.09], [0.05]]), np.array([[0.03], [0.02], [0.1]])  # a scale for each row
+    assert_equal(rounding(r, S, 0, -128, 127), [[12.0], [5.0], [0.0]])
+    assert_equal(rounding(np.array([100], np.float16), 0.03, 0, 0, 65535), [3333.0])  # in float16, 3334
     assert_equal(rounding(np.array([3]), np.float32(0.4), 0, -128, 127), [8.0])  # in float64, less than 7.5
 
 
@@ -103,7 +111,7 @@ def whole_numbers_in_float32(rounding):
     assert_equal(wide, [300.0, -300.0, 32767.0, -32768.0])
     assert_equal(rounding(np.array([4e4]), 1.0, -(2**15), -(2**15), 2**15 - 1), [7232.0])
     assert_equal(rounding(np.array([1.0, -39999.0, 9e4]), 1.0, 40000, 0, 65535), [40001.0, 1.0, 65535.0])
-    for r in (np.array([0.3]), np.array([3])):
+    for r in (np.array([0.3]), np.array([3]), np.array([0.3], np.float16)):
         assert_dtype(rounding(r, np.float32(0.1), 0, -8, 7), np.float32)
     assert_dtype(rounding(np.array([0.3], np.float32), np.float32(0.1), np.int32(1), -8, 7), np.float32)
     r, S, Z = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32), np.ones((2, 1), np.int32)
@@ -172,6 +180,10 @@ def worked_scale(affine_scale):
     assert_equal(affine_scale(-0.03, 0.07, 0, 255)[1], 77)
     assert_equal(affine_scale(np.float32(-0.01), np.float32(0.29), 0, 255)[1], 9)
     assert_equal(affine_scale(-0.3, 0.7, 0, 255)[1], 76)  # with S as a difference of two float32, 77
+    for low, high in ((-0.2, 0.9), (-1.3, 2.1)):  # the range, or two quotients, in float32 give another S
+        for one in (float, np.float32, np.array, lambda end: np.array([end], np.float32)):
+            S = affine_scale(one(low), one(high), 0, 15)[0]
+            assert_equal(S, np.float32((np.float64(one(high)) - np.float64(one(low))) / 15))
 
 
 @scale.law(
@@ -185,6 +197,7 @@ def worked_smallest(affine_scale):
     S, Z = affine_scale(low, high, 0, 15)
     assert_close(S, np.array([1.0, 0.2, 1.0, 1.0], np.float32))  # the others keep theirs
     assert_equal(Z, [0, 5, 0, 0])
+    assert_equal(affine_scale(-5 * tiny, 10 * tiny, 0, 15)[1], 5)  # Z is by this S, however small
     largest = np.finfo(np.float32).max
     S, Z = affine_scale(np.array([-largest]), np.array([largest]), -128, 127)  # the range: twice the largest
     assert_close(S, np.array([2 * float(largest) / 255]))
@@ -241,9 +254,10 @@ def kinds_of_numbers(scale):
         assert_equal((np.shape(S), np.shape(Z)), (np.shape(ends[0]), np.shape(ends[0])))
         assert_dtype(S, np.float32)
         assert_dtype(Z, np.int32)
-    S, Z = scale(np.array([[-1, 0], [-4, -1]]), np.array([[2, 3], [2, 2]]), 0, 15)  # whole numbers
-    assert_close(S, np.float32([[0.2, 0.2], [0.4, 0.2]]))
-    assert_equal(Z, [[5, 0], [10, 5]])
+    for dtype in (np.int64, np.int8):  # whole numbers; 150 is more than int8 holds
+        S, Z = scale(np.array([[-1, 0], [-100, -1]], dtype), np.array([[2, 3], [50, 2]], dtype), 0, 15)
+        assert_close(S, np.float32([[0.2, 0.2], [10, 0.2]]))
+        assert_equal(Z, [[5, 0], [10, 5]])
 
 
 @scale.mistake("divided by the number of levels instead of the steps between them", breaks=scale.laws[0].text)

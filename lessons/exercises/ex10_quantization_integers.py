@@ -158,17 +158,31 @@ def sum_in_float32(integer_linear):
     for S in (np.array([0.7], np.float32), np.array([0.7]), 0.7):
         answer = integer_linear(qx, 0.1, 0, qw, S, np.array([0], np.int32), 0.1, 0, -128, 127)
         assert_equal(answer, [[4]])
-        answer = integer_linear(9 * qx, 1.0, 0, qw, S, np.array([0], np.int32), 1.0, 0, -128, 127)
-        assert_equal(answer, [[32]])  # 45 M = 31.5; in float64, 45 · 0.7 is less
+        for one in (1.0, np.float64(1)):
+            answer = integer_linear(9 * qx, one, 0, qw, S, np.array([0], np.int32), one, 0, -128, 127)
+            assert_equal(answer, [[32]])  # 45 M = 31.5; in float64, 45 · 0.7 is less
     # 70 M = 73.5 with M = 0.7 · 0.9 / 0.6; ((70 · 0.7) · 0.9) / 0.6 and 70 / (1 / M) are less
     answer = integer_linear(14 * qx, 0.7, 0, qw, 0.9, np.array([0], np.int32), 0.6, 0, -128, 127)
     assert_equal(answer, [[74]])
+    # M is 2, however small the scales are
+    answer = integer_linear(qx, 2.0**-50, 0, qw, 1.0, np.array([0], np.int32), 2.0**-51, 0, -128, 127)
+    assert_equal(answer, [[10]])
+    # float32 rounds the sum up to 23592960, and the product to 31.5; rounded once, the product is less
+    qbias = np.array([23592954], np.int32)
+    answer = integer_linear(qx, 2.0**-19, 0, qw, 0.7, qbias, 1.0, 0, -128, 127)
+    assert_equal(answer, [[32]])
+
+
+KINDS_OF_8_BITS = (
+    *((0, 255, np.uint8), (0, 15, np.uint8), (3, 100, np.uint8)),
+    *((-128, 127, np.int8), (-1, 1, np.int8)),
+)
 
 
 @linear.law("the result is uint8 if qmin is at least 0, otherwise int8")
 def kinds_of_integers(integer_linear):
     qx, qw, qbias = np.ones((2, 3), np.int8), np.ones((2, 3), np.int8), np.zeros(2, np.int32)
-    for qmin, qmax, dtype in ((0, 255, np.uint8), (0, 15, np.uint8), (-128, 127, np.int8), (-1, 1, np.int8)):
+    for qmin, qmax, dtype in KINDS_OF_8_BITS:
         assert_dtype(integer_linear(qx, 1.0, 0, qw, 0.5, qbias, 1.0, 1, qmin, qmax), dtype)
 
 

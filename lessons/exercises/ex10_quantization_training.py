@@ -1,5 +1,7 @@
 """Exercises of lesson 10, continued: a gradient through rounding."""
 
+import warnings
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +76,8 @@ def worked_edge(fake_quantize):
 )
 def worked_infinities(fake_quantize):
     x, g = np.array([np.inf, -np.inf, 1e38, -1e38], np.float32), np.full(4, np.inf, np.float32)
-    with np.errstate(over="raise", invalid="raise"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
         y, (grad,) = fake_quantize(x, grad=g, S=0.5, Z=3, qmin=0, qmax=15)
         fine, _ = fake_quantize(x, S=1e-3, Z=3, qmin=0, qmax=15)
         wide, _ = fake_quantize(np.array([1e300, -1e300]), S=1e-3, Z=3, qmin=0, qmax=15)  # float64
@@ -82,8 +85,8 @@ def worked_infinities(fake_quantize):
     assert_close(y, [6.0, -1.5, 6.0, -1.5])
     assert_close(fine, [0.012, -0.003, 0.012, -0.003])
     assert_close(grad, np.zeros(4))
-    _, (grad,) = fake_quantize(np.zeros(2), grad=np.array([np.inf, -np.inf]), S=0.5, Z=3, qmin=0, qmax=15)
-    assert_equal(grad, [np.inf, -np.inf])  # here x was not clipped
+    _, (grad,) = fake_quantize(np.zeros(2), grad=np.array([np.inf, np.nan]), S=0.5, Z=3, qmin=0, qmax=15)
+    assert_equal(grad, [np.inf, np.nan])  # here x was not clipped
 
 
 @straight.law("applying it twice gives the same as applying it once")
@@ -105,14 +108,14 @@ def lies_on_the_grid(fake_quantize, x, S, Z):
 
 
 @straight.law("each gradient passes unchanged or becomes 0; where x is in the range, it passes")
-@given(x=arrays(low=-8, high=8), S=steps_of)
-def whole_or_nothing(fake_quantize, x, S):
-    g = np.cos(np.arange(x.size)).reshape(x.shape)
-    _, (grad,) = fake_quantize(x, grad=g, S=S, Z=0, qmin=-8, qmax=7)
-    inside = (x >= -8 * S) & (x <= 7 * S)
-    outside = (x < -8.75 * S) | (x > 7.75 * S)
-    assert_close(grad[inside], g[inside])
-    assert_close(grad[outside], np.zeros(int(outside.sum())))
+@given(x=arrays(low=-8, high=8), S=steps_of, limits=st.sampled_from([(-8, 7), (0, 15)]))
+def whole_or_nothing(fake_quantize, x, S, limits):
+    g, (qmin, qmax) = np.cos(np.arange(x.size)).reshape(x.shape), limits
+    _, (grad,) = fake_quantize(x, grad=g, S=S, Z=0, qmin=qmin, qmax=qmax)
+    inside = (x >= qmin * S) & (x <= qmax * S)
+    outside = (x < (qmin - 0.75) * S) | (x > (qmax + 0.75) * S)
+    assert_equal(grad[inside], g[inside])
+    assert_equal(grad[outside], np.zeros(int(outside.sum())))
 
 
 @straight.law("with a scale and a zero point for each row, each row gives the same result as alone")
@@ -144,10 +147,10 @@ class Straight(Op):
 
 
 @straight.law(
-    "float32 and float64 stay; x / S is one division in float32, so 37.5 / 15 gives 2 · 15; S and Z broadcast"
+    "the dtype of x stays; x / S is one division in float32, so 37.5 / 15 gives 2 · 15; S and Z broadcast"
 )
 def keeps_the_dtype(straight):
-    for dtype in (np.float32, np.float64):
+    for dtype in (np.float16, np.float32, np.float64):
         x = np.array([0.3, 9.0], dtype)
         y, grads = straight(x, grad=np.ones_like(x), S=1.0, Z=0, qmin=-7, qmax=7)
         assert_dtype(y, dtype)
@@ -156,6 +159,9 @@ def keeps_the_dtype(straight):
         assert_dtype(straight(x, S=S, Z=Z, qmin=-7, qmax=7)[0], dtype)
     y, _ = straight(np.array([37.5], np.float32), S=np.float32(15), Z=0, qmin=-8, qmax=7)
     assert_close(y, [30.0])  # in float32, 37.5 · (1 / 15) is more than 2.5
+    x, S = np.array([[37.5], [0.6]], np.float32), np.array([[15.0], [0.1]], np.float32)  # one for each row
+    y, _ = straight(x, S=S, Z=0, qmin=-8, qmax=7)
+    assert_close(y, [[30.0], [0.6]])
     y, _ = straight(np.array([0.35, 0.05]), S=np.array([0.1]), Z=0, qmin=-8, qmax=7)
     assert_equal(y, [4 * float(np.float32(0.1)), 0.0])  # in float32, S is more, the quotients 3.5 and 0.5
     two = np.array([1.0, 4.0])  # stretches along the last axis, and (2, 1, 1) along the second of four

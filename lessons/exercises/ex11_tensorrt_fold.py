@@ -82,6 +82,7 @@ def any_shape(folded, weight, mean):
     new_weight, new_bias = folded(by_columns, None, mean, np.array([1.0, 4.0]), eps=0.0)
     assert_equal((new_weight.shape, new_bias.shape), ((2, 3, 2, 1), (2,)))
     assert_close(new_weight, np.stack([weight[0], weight[1] / 2]))
+    assert_close(new_bias, -mean / [1, 2])
     for shape in ((2,), (2, 2), (2, 2, 2), (2, 2, 2, 2, 2)):
         new_weight, _ = folded(np.ones(shape), None, mean, np.array([1.0, 4.0]), eps=0.0)
         assert_equal(new_weight, np.stack([np.ones(shape[1:]), np.full(shape[1:], 0.5)]))
@@ -149,8 +150,9 @@ def refuses_no_deviation(fold):
     assert_close(weight, [[2.0], [1.0]])
     weight, _ = fold(np.ones((2, 1)), None, one, np.array([-0.25, 0.0]), one, one, 0.5)
     assert_close(weight, [[2.0], [2.0**0.5]])
-    weight, _ = fold(np.ones((2, 1)), None, one, np.array([1e-18, 1.0]), one, one, 0.0)
-    assert_close(weight, [[1e9], [1.0]])
+    weight, bias = fold(np.ones((2, 1)), None, one, np.array([1e-40, 1.0]), one, one, 0.0)
+    assert_close(weight, [[1e20], [1.0]])
+    assert_close(bias, [-1e20, 0.0])
 
 
 @fold.mistake("used the variance instead of the deviation, its root", breaks=fold.laws[0].text)

@@ -100,22 +100,27 @@ def filter_by_filter(fold_batchnorm, pair):
         assert_close(state["bias"][o], gamma / deviation * (bias - norm["mean"][o]) + beta, **NEAR)
 
 
+UNEQUAL = {"stride": (2, 1), "padding": (0, 1), "dilation": (3, 1)}  # height and width
+
+
 @layered.law("stride, padding, dilation, groups, mode and dtype are those of the given layer")
 @given(pair=pairs_of_layers(), groups=st.sampled_from([1, 2]))
 def same_settings(fold_batchnorm, pair, groups):
     layer, norm = pair
     one = Built("batch_norm", mean=(3.0,), var=(4.0,))
     if groups == 2:
-        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, stride=2, dilation=(3, 1))
+        layer = Built("conv2d", weight=np.ones((2, 1, 2, 2)).tolist(), groups=2, **UNEQUAL)
         norm = Built("batch_norm", mean=(1.0, 2.0), var=(1.0, 1.0))
     found, twin = fold_batchnorm(layer, norm), layer.build()
     assert_equal(found["layers"], repr(twin).replace(", bias=False", ""))
     assert_equal((found["training"], found["requires_grad"]), (False, ["weight", "bias"]))
-    wide = fold_batchnorm(Built("linear", weight=((2.0,),), dtype="float64"), one)
-    assert_close(wide["state"]["weight"], [[2 / (4 + 1e-5) ** 0.5]], rtol=1e-12)
     for name in ("weight", "bias"):
         assert_dtype(found["state"][name], np.float32)
-        assert_dtype(wide["state"][name], np.float64)
+    for builder, weight in ONE_NUMBER.items():
+        wide = fold_batchnorm(Built(builder, weight=weight, dtype="float64"), one)["state"]
+        for name, number in (("weight", 2), ("bias", -3)):
+            assert_dtype(wide[name], np.float64)
+            assert_close(wide[name].ravel(), [number / (4 + 1e-5) ** 0.5], rtol=1e-12)
 
 
 @layered.law(
@@ -158,8 +163,9 @@ def frozen_and_masked(fold_batchnorm):
             assert_equal(list(found), ["weight", "bias"])
             assert_equal(found["bias"], np.array([True, False]))
     for path, names in (("weight", ["weight", "bias"]), ("bias", [])):  # the weight decides for both
-        for builder, weight in ONE_NUMBER.items():
-            layer = Built(builder, weight=weight, bias=(1.0,), requires_grad=(path,))
+        for (builder, weight), bias in itertools.product(ONE_NUMBER.items(), ((1.0,), None)):
+            learns = (path,) if bias else path == "weight"
+            layer = Built(builder, weight=weight, bias=bias, requires_grad=learns)
             found = fold_batchnorm(layer, Built("batch_norm", mean=(3.0,), var=(4.0,)))
             assert_equal(found["requires_grad"], names)
 
@@ -173,7 +179,9 @@ def refuses_training(fold_batchnorm):
         assert_refuses("a BatchNorm in training", fold_batchnorm, layer, Built("batch_norm", **norm))
         for mode in (False, True):
             frozen = Built("batch_norm", frozen=True, **{**norm, "training": mode})
-            assert_close(fold_batchnorm(layer, frozen)["state"]["bias"], [-1.0], **NEAR)
+            found = fold_batchnorm(layer, frozen)
+            assert_close(found["state"]["bias"], [-1.0], **NEAR)
+            assert_equal((found["training"], found["requires_grad"]), (training, ["weight", "bias"]))
 
 
 @layered.law("a BatchNorm with another number of channels is refused with a ValueError")

@@ -94,9 +94,15 @@ def summed_in_float64(norms):
         found = norms(np.array([[large, 1.0]], np.float32), order)
         assert_dtype(found, np.float64)
         assert_close(found, [(2.0**24 + 1) ** (1 / order)], rtol=1e-12)
+        layer = Built("linear", weight=((large, 1.0),))  # in float32, too
+        assert_close(norms(layer, order), [(2.0**24 + 1) ** (1 / order)], rtol=1e-12)
     for tiny, dtype in ((1e30, np.float32), (1e-30, np.float32), (100, np.float16)):
-        assert_close(norms(np.array([[3, 4]], dtype) * dtype(tiny), 2), [5 * tiny], rtol=1e-6, atol=0)
-    assert_close(norms(np.array([[-128, 1]], np.int8)), [129.0])  # in int8, |-128| is -128
+        for order, norm in ((1, 7), (2, 5)):
+            found = norms(np.array([[3, 4]], dtype) * dtype(tiny), order)
+            assert_close(found, [norm * tiny], rtol=1e-6, atol=0)
+    whole = np.array([[-128, 1]], np.int8)  # in int8, |-128| is -128, and its square is 0
+    assert_close(norms(whole), [129.0])
+    assert_close(norms(whole, 2), [16385**0.5])
     for exact in (np.array([[2**24 + 1, 0]]), np.array([[2.0**24 + 1, 0]])):  # in float32, 2^24
         assert_close(norms(exact), [2.0**24 + 1], rtol=1e-12)
 
@@ -105,6 +111,8 @@ def summed_in_float64(norms):
 def refuses_another_order(filter_norms):
     for order in (0, 3, -1, 1.5, math.inf, None):
         assert_refuses(f"order {order}", filter_norms, np.ones((2, 3)), order=order)
+        layer = Built("linear", weight=((1.0, 1.0, 1.0),) * 2)
+        assert_refuses(f"order {order} of a layer", filter_norms, layer, order=order)
 
 
 @norms.mistake("forgot the absolute value", breaks=norms.laws[0].text)
@@ -155,6 +163,7 @@ def worked_masks(filter_mask):
     assert_equal(filter_mask(scores, s=1.0), np.array([False, False, False, True]))
     assert_equal(filter_mask([6, 2, 4, 8], s=1), np.array([False, False, False, True]))
     assert_equal(filter_mask(scores, s=-1.0), np.array([True, False, True, True]))
+    assert_equal(filter_mask(1e-20 * scores, s=1.0), np.array([False, False, False, True]))
     assert_equal(filter_mask(scores, amount=1), np.array([True, False, True, True]))  # one filter
     assert_equal(filter_mask(np.array([1.0, 3.0]), s=-1.0), np.array([False, True]))  # 1 is not above 1
     assert_equal(filter_mask(scores, amount=2), np.array([True, False, False, True]))

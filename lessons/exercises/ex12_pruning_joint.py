@@ -58,8 +58,9 @@ def worked_ties(joint_magnitude_masks):
     for dtype in (np.float64, np.int8):
         found = joint_magnitude_masks({"a": np.array([-128, 5], np.int8), "b": np.array([3, 4], dtype)}, 1)
         assert_equal((found["a"].tolist(), found["b"].tolist()), ([True, True], [False, True]))
-    (found,) = joint_magnitude_masks({"a": near["a"]}, 1).values()
-    assert_equal(found, np.array([True, False]))
+    for pair, kept in ((near["a"], [True, False]), (np.array([2**53 + 1, 2**53]), [False, True])):
+        (found,) = joint_magnitude_masks({"a": pair}, 1).values()  # the second two are equal in float64
+        assert_equal(found, np.array(kept))
 
 
 def possible(joint_magnitude_masks, arrays_of, amount):
@@ -107,6 +108,7 @@ def refuses_an_empty_layer(joint_magnitude_masks, a):
     for names in (("strong", "faint"), ("faint", "strong")):  # whichever comes first
         ordered = {name: faint[name] for name in names}
         refuses_all("half of a strong and a faint layer", joint_magnitude_masks, ordered, 0.5)
+    refuses_all("all zeros of a layer", joint_magnitude_masks, {"a": np.zeros(2), "b": faint["strong"]}, 2)
     for everything in (1.0, a.size):
         refuses_all("all of one layer", joint_magnitude_masks, {"strong": faint["strong"]}, everything)
 

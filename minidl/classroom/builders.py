@@ -46,9 +46,10 @@ def conv2d(
     padding: IntOrPair = 0,
     dilation: IntOrPair = 1,
     groups: int = 1,
+    dtype: str = "float32",
 ) -> Conv2d:
     """A Conv2d with this weight (out, in/groups, kh, kw) and this bias (out,)."""
-    weight = np.array(weight, np.float32)
+    weight = np.array(weight, dtype)
     sizes = weight.shape[1] * groups, len(weight), weight.shape[2:], stride, padding, dilation
     return with_numbers(Conv2d(*sizes, groups=groups, bias=bias is not None), weight, bias)
 

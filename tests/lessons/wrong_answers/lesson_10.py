@@ -595,3 +595,95 @@ def two_quotients(rmin, rmax, qmin, qmax):
         T = high.astype(np.float32) / wide - low.astype(np.float32) / wide
     T = np.where(np.isfinite(T) & (T > 0) & (np.abs(T - S) < 1e-6 * S), T, S)
     return T, np.rint(qmin - low / T.astype(float)).astype(np.int32)
+
+
+@wrong("10.1", "zero points (O,) stretch along the first axis")
+def zero_points_of_rows(r, S, Z, qmin, qmax):
+    Z = np.reshape(Z, (-1, *[1] * (r.ndim - 1))) if np.ndim(Z) == 1 else Z
+    return find("10.1").target(r, S, Z, qmin, qmax)
+
+
+@wrong("10.1", "several scales are divided by in float64")
+def wide_rows(r, S, Z, qmin, qmax):
+    if np.size(S) == 1:
+        return find("10.1").target(r, S, Z, qmin, qmax)
+    return np.clip(np.rint(r / np.asarray(S, np.float64)) + Z, qmin, qmax).astype(np.float32)
+
+
+@wrong("10.1", "a float16 r is divided in float16")
+def narrow_reals(r, S, Z, qmin, qmax):
+    if r.dtype != np.float16:
+        return find("10.1").target(r, S, Z, qmin, qmax)
+    return np.clip(np.rint(r / np.asarray(S, np.float16)) + np.float32(Z), qmin, qmax).astype(np.float32)
+
+
+@wrong("10.2", "Z by an S of at least 1e-12")
+def zero_point_by_a_large_scale(rmin, rmax, qmin, qmax):
+    S, _ = find("10.2").target(rmin, rmax, qmin, qmax)
+    low = np.minimum(np.asarray(rmin, np.float64), 0.0)
+    return S, np.rint(qmin - low / np.maximum(S, 1e-12)).astype(np.int32)
+
+
+@wrong("10.2", "the range of two float32 is taken in float32, unless it is infinite there")
+def narrow_difference(rmin, rmax, qmin, qmax):
+    S, Z = find("10.2").target(rmin, rmax, qmin, qmax)
+    if np.asarray(rmin).dtype != np.float32:
+        return S, Z
+    with np.errstate(over="ignore"):
+        wide = np.maximum(rmax, np.float32(0)) - np.minimum(rmin, np.float32(0))
+    return np.where(np.isfinite(wide) & (S != 1), wide / np.float32(qmax - qmin), S), Z
+
+
+@wrong("10.2", "the range of two int8 wraps around")
+def wrapped_range(rmin, rmax, qmin, qmax):
+    low, high = np.minimum(rmin, 0), np.maximum(rmax, 0)
+    if np.asarray(low).dtype != np.int8:
+        return find("10.2").target(rmin, rmax, qmin, qmax)
+    S = np.float32((high - low) / (qmax - qmin))
+    return S, np.rint(qmin - low / S).astype(np.int32)
+
+
+@wrong("10.3", "a float16 x gives a float32 y")
+class WidenedHalves(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        return y.astype(np.float32) if x.dtype == np.float16 else y
+
+
+@wrong("10.3", "a gradient of NaN becomes 0, where x was not clipped, too")
+class WithoutNaN(find("10.3").target):
+    def backward(self, grad):
+        with np.errstate(invalid="ignore"):
+            grad = grad * self.inside
+        return np.where(np.isnan(grad), 0, grad)
+
+
+@wrong("10.3", "in a range from 0, no gradient passes at the lowest level")
+class ShutAtZero(find("10.3").target):
+    def forward(self, x):
+        y = super().forward(x)
+        if self.qmin == 0:
+            self.inside = self.inside & (y > -self.S * self.Z)
+        return y
+
+
+@wrong("10.4", "in float64 where S_x is a float64 of NumPy")
+def multiplier_of_numpy(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    M = S_x * np.asarray(S_w, np.float32) / S_y  # a number of Python does not widen it
+    return rescaled(qx, Z_x, qw, qbias, M, Z_y, qmin, qmax, np.float64)
+
+
+@wrong("10.4", "the sum is not rounded to float32 before it is multiplied")
+def rounded_once(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    sums = (qx.astype(np.int64) - Z_x) @ qw.astype(np.int64).T + qbias
+    if (sums >= 2**31).any() or (sums < -(2**31)).any():
+        raise ValueError("a sum does not fit in 32 bits")
+    M = np.float32(S_x) * np.asarray(S_w, np.float32) / np.float32(S_y)
+    q = np.clip(np.rint((sums * M.astype(np.float64)).astype(np.float32)) + Z_y, qmin, qmax)
+    return q.astype(np.uint8 if qmin >= 0 else np.int8)
+
+
+@wrong("10.4", "uint8 only for a range from 0 or beyond 127")
+def uint8_where_needed(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
+    q = find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
+    return q.astype(np.uint8 if qmin == 0 or qmax > 127 else np.int8)

@@ -523,3 +523,50 @@ def mask_of_a_new_bias(layer, bn):
 @wrong("11.4", "a result with the digits of float32")
 def narrow_shares(counts, tail, levels):
     return float(np.float32(find("11.4").target(counts, tail, levels)))
+
+
+@wrong("11.1", "counts below 2^31 are added in int32, where their sums wrap around")
+def narrow_pairs(counts, halvings):
+    if counts.max() >= 2**31:
+        return find("11.1").target(counts, halvings)
+    counts = counts.astype(np.int32)
+    for _ in range(min(halvings, len(counts).bit_length() - 1)):
+        counts = np.append(counts[::2] + counts[1::2], np.zeros(len(counts) // 2, np.int32))
+    return counts.astype(np.int64)
+
+
+@wrong("11.2", "var + eps is at least 1e-20")
+def least_variance(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    find("11.2").target(weight, bias, mean, var, gamma, beta, eps)  # what it refuses
+    total = np.maximum(np.float64(var) + eps, 1e-20)
+    return find("11.2").target(weight, bias, mean, total, gamma, beta, 0.0)
+
+
+@wrong("11.2", "a convolution without a bias gets a bias of zeros")
+def no_bias_of_filters(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    new_weight, new_bias = find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
+    return new_weight, 0 * new_bias if bias is None and weight.ndim == 4 else new_bias
+
+
+@wrong("11.3", "a float64 convolution becomes float32")
+@changed_conv
+def narrow_convolution(new, layer):
+    for part in (new.weight, new.bias):
+        part.data = part.data.astype(np.float32)
+
+
+@wrong("11.3", "the new layer is in the mode of a frozen bn")
+def mode_of_frozen(layer, bn):
+    new = find("11.3").target(layer, bn)
+    return new.train(bn.training) if bn.frozen else new
+
+
+wrong("11.3", "the new bias of a convolution without one learns")(
+    changed_conv(lambda new, layer: layer.bias is None and new.bias.requires_grad_())
+)
+
+
+@wrong("11.4", "divided by a sum in float32")
+def narrow_total(counts, tail, levels):
+    total = max(float(counts.sum() + tail), 1.0)
+    return find("11.4").target(counts, tail, levels) * total / float(np.float32(total))

@@ -812,3 +812,76 @@ def shallow_copy(model, *given, **params):
 def plain_rows(*given, **params):
     found = find("12.5").target(*given, **params)
     return found._replace(history=[tuple(row) for row in found.history])
+
+
+@wrong("12.1", "a layer's weight is summed in float32")
+def narrow_layers(conv, order=1):
+    if not isinstance(conv, nn.Module):
+        return find("12.1").target(conv, order)
+    rows = np.abs(conv.weight.data.reshape(len(conv.weight.data), -1))
+    return np.float64(rows.sum(axis=1) if order == 1 else np.sqrt((rows**2).sum(axis=1)))
+
+
+@wrong("12.1", "an L1 norm to nine digits after the point")
+def rounded_norms(conv, order=1):
+    found = find("12.1").target(conv, order)
+    return np.round(found, 9) if order == 1 else found
+
+
+@wrong("12.1", "int8 is squared in int8")
+def squared_too_early(conv, order=1):
+    if order == 2 and not isinstance(conv, nn.Module) and conv.dtype == np.int8:
+        return np.sqrt((conv**2).reshape(len(conv), -1).sum(axis=1, dtype=np.float64))
+    return find("12.1").target(conv, order)
+
+
+@wrong("12.2", "a score must be above the threshold by 1e-15")
+def clearly_above(scores, amount=None, s=None):
+    if s is None or amount is not None:
+        return find("12.2").target(scores, amount, s)
+    scores = np.asarray(scores, np.float64)
+    keep = scores - (scores.mean() + s * scores.std()) > 1e-15
+    if not keep.any():
+        raise EmptyLayerError("nothing is kept")
+    return keep
+
+
+@wrong("12.3", "integers are compared as integers")
+def joint_integers(weights, amount):
+    arrays = [np.asarray(w) for w in weights.values()]
+    if not all(w.dtype == np.int64 for w in arrays) or len(arrays) != 1 or not isinstance(amount, int):
+        return find("12.3").target(weights, amount)
+    keep = np.ones(arrays[0].size, bool)
+    keep[np.argsort(np.abs(arrays[0]).ravel(), kind="stable")[:amount]] = False
+    return {name: keep.reshape(arrays[0].shape) for name in weights}
+
+
+@wrong("12.3", "an array of zeros may lose all of them")
+def zeros_may_go(weights, amount):
+    try:
+        return find("12.3").target(weights, amount)
+    except EmptyLayerError:
+        zeros = {name: np.zeros(np.shape(w), bool) for name, w in weights.items() if not np.any(w)}
+        gone = sum(mask.size for mask in zeros.values())
+        if not zeros or not isinstance(amount, int) or amount < gone:
+            raise
+        others = {name: w for name, w in weights.items() if name not in zeros}
+        found = find("12.3").target(others, amount - gone)
+        return {name: (zeros | found)[name] for name in weights}
+
+
+@wrong("12.5", "a loss within 1e-6 of the limit is not below it")
+def nearly_equal(*given, max_allowed_loss, **params):
+    return find("12.5").target(*given, max_allowed_loss=max_allowed_loss - 1e-6, **params)
+
+
+@wrong("12.5", "sparsity counts masks, not zeros")
+def sparsity_of_masks(*given, **params):
+    found = find("12.5").target(*given, **params)
+    weights = [p for name, p in found.model.named_parameters() if name.endswith("weight") and p.ndim > 1]
+    gone = sum(int((~p.mask).sum()) for p in weights if p.mask is not None)
+    share = gone / sum(p.data.size for p in weights)
+    history = list(found.history)
+    if found.accepted:
+        history[found.accepted] = history[found.accepted]._replace(sparsity=share)
+    return found._replace(history=history)
