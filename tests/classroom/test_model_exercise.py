@@ -13,7 +13,7 @@ from minidl.classroom.exercise import Exercise
 from minidl.classroom.returned import WrongAnswer
 from minidl.compress.prune import PruneResult, PruneStep
 from minidl.explain.patches import Span
-from minidl.nn.layers import Linear
+from minidl.nn.layers import Linear, ReLU
 
 MODEL = Built("small_cnn", seed=2, num_classes=3, widths=(4,), pool_after=())
 X = np.linspace(-1, 1, 2 * 64).reshape(2, 1, 8, 8)
@@ -275,6 +275,21 @@ def test_another_model_must_stay_as_it_was(change, says):
     (result,) = task.check(careless)
     assert not result.passed and result.message.startswith("careless changed its model: ")
     assert says in result.message
+
+
+def test_the_class_of_a_layer_must_keep_its_forward(monkeypatch):
+    def careless(model, x):
+        monkeypatch.setattr(ReLU, "forward", lambda self, x: x.relu())  # for all models, until it is undone
+        return x
+
+    def careful(model, x):
+        with monkeypatch.context() as patch:
+            patch.setattr(ReLU, "forward", lambda self, x: x.relu())
+            return x
+
+    exercise(logits).adapt(careful)(MODEL, X)
+    with pytest.raises(WrongAnswer, match="careless changed its model: a layer, its forward, "):
+        exercise(logits).adapt(careless)(MODEL, X)
 
 
 def hooked_or_trained(model, x):
