@@ -312,13 +312,10 @@ def contents(model: Module) -> dict[str, Any]:
 
 
 def parts_of(model: Module) -> list[tuple]:
-    """Each module of the model, with its class, a forward of its own, its mode, its forward hooks, and the
-    names of its attributes.
+    """Each module of the model, with its class, its forward, which may be changed in the class, its mode, its
+    forward hooks, and the names of its attributes.
     """
-    return [
-        (m, type(m), vars(m).get("forward"), m.training, m._hooks, set(vars(m)) - {"_hooks"})
-        for m in model.modules()
-    ]
+    return [(m, type(m), m.forward, m.training, m._hooks, set(vars(m)) - {"_hooks"}) for m in model.modules()]
 
 
 def hooks_of(model: Module) -> list:

@@ -26,7 +26,7 @@ from minidl.engine.tensor import Tensor
 from minidl.nn.module import Module
 
 KINDS = ("function", "op", "tensor", "kernel", "model")
-OTHER_PARTS = "a layer, an attribute, a layer's mode or a forward hook is not as it was"
+OTHER_PARTS = "a layer, its forward, an attribute, a layer's mode or a forward hook is not as it was"
 
 
 class LibraryCall(Exception):

@@ -303,6 +303,21 @@ def test_another_model_must_stay_as_it_was(change, says):
     assert says in result.message
 
 
+def test_the_class_of_a_layer_must_keep_its_forward(monkeypatch):
+    def careless(model, x):
+        monkeypatch.setattr(ReLU, "forward", lambda self, x: x.relu())  # for all models, until it is undone
+        return x
+
+    def careful(model, x):
+        with monkeypatch.context() as patch:
+            patch.setattr(ReLU, "forward", lambda self, x: x.relu())
+            return x
+
+    exercise(logits).adapt(careful)(MODEL, X)
+    with pytest.raises(WrongAnswer, match="careless changed its model: a layer, its forward, "):
+        exercise(logits).adapt(careless)(MODEL, X)
+
+
 def hooked_or_trained(model, x):
     model.head.register_forward_hook(lambda module, inputs, output: output)
     if not isinstance(x, np.ndarray):
