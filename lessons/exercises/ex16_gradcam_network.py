@@ -200,7 +200,8 @@ def linear_weights(old, new):
 
 @cam.law("a layer without maps, and a target unit before the layer, are refused with a ValueError")
 def refuses(gradcam):
-    model, images = Built("small_cnn", seed=0, **TWO_BLOCKS, training=True), np.ones((1, 1, 3, 4))
+    how = {"training": True, "requires_grad": ("head",)}  # which the network keeps
+    model, images = Built("small_cnn", seed=0, **TWO_BLOCKS, **how), np.ones((1, 1, 3, 4))
     assert_refuses("the layer 'flatten', whose output is (N, K),", gradcam, model, images, 0, "flatten")
     assert_refuses("images of 2 channels", gradcam, model, images.repeat(2, axis=1), 0, "block2.relu")
     unit = ("block1.relu", 0, 1, 1)

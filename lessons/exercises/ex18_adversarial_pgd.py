@@ -51,6 +51,7 @@ TWO = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=2)
 DEAD = Built("mlp", seed=20, in_features=2, hidden=(1,), num_classes=2)
 EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # its ReLU is on only beyond (0, 0)
 DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from 0.5 turns its ReLU off
+TURNS = Built("mlp", seed=31, in_features=2, hidden=(4,), num_classes=2)  # a slope changes its sign
 NEARLY_ON = np.tile([0.4, 0.6], (50, 1))  # the ReLU of DIES is off, but on for many images near by
 
 
@@ -114,6 +115,9 @@ def worked_way(pgd):
     assert_close(thirds, expected, rtol=1e-12, atol=0)
     far = pgd(TWO, images + 1e7, labels, 0.25, bounds=(0, 1e8), loss="margin", **given)
     assert_close(far, images + 1e7 + 0.25 * ways, rtol=1e-12)
+    # two steps lead to a corner of the ball, and three steps away from it; the default step is 0.125
+    turned = pgd(TURNS, np.full((1, 2), 0.5), labels[1:], 0.25, steps=5, random_start=False)
+    assert_close(turned, [[0.75, 0.375]])
     narrow = pgd(TWO, 0.5 + 0 * images, labels, 0.5, bounds=(0.1, 0.7), random_start=False)
     assert_close(narrow, np.where(ways > 0, 0.7, 0.1), rtol=1e-12, atol=0)
     wide = pgd(TWO, images, labels, 8, steps=1, step_size=4, bounds=(-8, 8), random_start=False)
@@ -252,6 +256,8 @@ def warns(pgd):
     assert found == 50, f"{50 - found} of 50 images found a gradient at a start beyond the box"
     found = warned(pgd, DIES, NEARLY_ON, zeros, 0.25, steps=2)
     assert found < 50, "the starts of many images have a gradient, the images themselves have none"
+    once = warned(pgd, DIES, NEARLY_ON, zeros, 0.25, steps=1)
+    assert found == once, f"without a gradient images stay, but a second step counts {found}, not {once}"
 
 
 def warned(pgd, *arguments, **params):

@@ -463,3 +463,12 @@ def hook_after_an_error(model, images, target, layer, *, upsample=True):
 
 
 not_taken("16.4", "the unit of a layer of rows other than the head", lambda g: g["target"] == ("flatten", 1))
+
+
+@wrong("16.4", "all parameters require grad where something is refused")
+def thawed_after_an_error(model, images, target, layer, *, upsample=True):
+    kept = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    maps = find("16.4").target(model.requires_grad_(True), images, target, layer, upsample=upsample)
+    for parameter, requires_grad in kept:
+        parameter.requires_grad = requires_grad
+    return maps

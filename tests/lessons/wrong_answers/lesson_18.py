@@ -962,3 +962,22 @@ def unchecked_steps(model, images, labels, eps, *, steps=10, step_size=None, **p
     if eps == 0:
         steps, step_size = 1, None
     return find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+
+
+@wrong("18.6", "the steps end where all pixels are at the end of the ball")
+def ends_at_the_ball(model, images, labels, eps, *, steps=10, step_size=None, random_start=True, **params):
+    found = find("18.6").target(
+        model, images, labels, eps, steps=steps, step_size=step_size, random_start=random_start, **params
+    )
+    if random_start or eps == 0:
+        return found
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for some in range(1, steps):
+            x = find("18.6").target(
+                model, images, labels, eps, steps=some, step_size=step_size, random_start=False, **params
+            )
+            if (np.abs(x - images) >= eps - 1e-9).all():
+                return x
+    return found
