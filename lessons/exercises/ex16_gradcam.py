@@ -96,16 +96,21 @@ def one_negative_pixel(mass):
     for faint in (1.0, 1e-12):
         assert_refuses(f"maps {(faint * maps).tolist()}", mass, faint * maps, np.ones((1, 2, 2), bool))
     assert_refuses("a map of integers, one negative,", mass, (4 * maps).astype(int), np.ones((1, 2, 2), bool))
-    second = np.concatenate([np.abs(maps), maps])
-    assert_refuses(f"maps {second.tolist()}", mass, second, np.ones((2, 2, 2), bool))
+    second = np.concatenate([np.abs(maps), maps, np.abs(maps)])
+    for several in (second[:2], second):
+        assert_refuses(f"maps {several.tolist()}", mass, several, np.ones((len(several), 2, 2), bool))
+    assert_refuses("a map [1 -1] of the sum 0", mass, np.array([[[1.0, -1.0]]]), np.ones((1, 1, 2), bool))
+    assert_close(mass(np.array([[[-0.0, 2.0]]]), np.array([[[False, True]]])), [1.0])  # -0.0 is not negative
 
 
-@mass.law("maps of size 1e-12 or 1e-300 give the same fractions; a float32 map gives a float64 fraction")
+@mass.law("maps of size 1e-300 or 1e100 give the same fractions; a float32 map gives a float64 fraction")
 def faint_maps(mass):
     maps, masks = np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])
-    for size in (1, 1e-12, 1e-300):
+    for size in (1, 1e-12, 1e-300, 1e100):
         assert_close(mass(size * maps, masks), [0.75])
-    assert_close(mass(np.array([[[1.0, 1.00001]]]), masks), [1 / 2.00001], rtol=1e-9)  # nearly constant
+    nearly_constant = np.array([[[1.0, 1.00000001]]])
+    assert_close(mass(nearly_constant, masks), [1 / 2.00000001], rtol=1e-12)
+    assert_close(mass(np.array([[[1.0, 3e6]]]), masks), [1 / 3000001], atol=0)  # a small fraction
     narrow = np.array([[[2.0**24, 1.0], [1.0, 2.0**24]]], np.float32)
     shares = mass(narrow, np.array([[[True, True], [True, False]]]))
     assert_dtype(shares, np.float64)
@@ -123,6 +128,7 @@ def not_finite(mass):
         maps, masks = np.array([[[1.0, 2.0]], [[1.0, value]]]), np.array([[[True, False]]] * 2)
         assert_refuses(f"a pixel of {value}", mass, maps[1:], masks[1:])
         assert_refuses(f"a pixel of {value} in the second map", mass, maps, masks)
+        assert_refuses(f"a map of {value} everywhere", mass, np.full((1, 1, 2), value), masks[:1])
 
 
 @mass.mistake("returned 0 for a map of zeros", breaks=mass.laws[0].text)
@@ -214,7 +220,7 @@ def each_by_itself(class_activation, case):
     assert_close(class_activation(*by_columns), np.concatenate([alone, 0 * alone]))
 
 
-@activation.law("float32 stays float32, and float64 is not rounded to float32, also for many maps")
+@activation.law("float32 stays float32, float64 is not rounded to float32, and infinity and NaN stay")
 def keeps_float32(class_activation):
     third = class_activation(np.full((1, 2, 1, 3), 1 / 3), np.full((1, 2, 1, 3), 0.1))
     assert_dtype(third, np.float64)
@@ -224,10 +230,13 @@ def keeps_float32(class_activation):
     assert_close(uneven, np.full((1, 1, 1), 2.0), rtol=1e-12, atol=0)
     faint = class_activation(np.ones((1, 1, 1, 2)), np.full((1, 1, 1, 2), 1e-30))
     assert_close(faint, np.full((1, 1, 2), 1e-30), rtol=1e-12, atol=0)
-    ones = np.ones((2, 20, 3, 5), np.float32)
-    maps = class_activation(ones / 8, ones * 2048)
+    ones = np.ones((6, 300, 3, 5), np.float32)
+    maps = class_activation(ones / 8, ones * 2.0**18)
     assert_dtype(maps, np.float32)
-    assert_close(maps, np.full((2, 3, 5), 5120.0))
+    assert_close(maps, np.full((6, 3, 5), 300 * 2.0**15))
+    ends = np.array([[[[1.0, np.inf]]], [[[1.0, np.nan]]]])  # are neither left out nor made finite
+    assert_close(class_activation(ends, np.ones(ends.shape)), ends[:, 0])
+    assert_close(class_activation(np.ones(ends.shape), ends), [[[np.inf] * 2], [[np.nan] * 2]])
 
 
 @activation.mistake("multiplied gradient and maps position by position", breaks=activation.laws[0].text)
@@ -317,6 +326,9 @@ def many_pixels(upsampling_weights):
     assert_dtype(weights, np.float64)
     assert_close(weights[100], [0, 0, 0.359375, 0.640625, 0, 0, 0], rtol=1e-12)  # 100.5 · 7 / 224 - 1/2
     assert_close(weights.sum(axis=1), np.ones(224), rtol=1e-12)
+    weights = upsampling_weights(5, 7)  # float32 has no sevenths
+    assert_close(weights[1], [3 / 7, 4 / 7, 0, 0, 0], rtol=1e-12, atol=1e-15)
+    assert_close(upsampling_weights(2000, 3)[0, 332:334], [1 / 6, 5 / 6])  # the centre lies at 332 5/6
     weights = upsampling_weights(2, 300)  # from pixel 225 on, the centres lie beyond the last old one
     assert_close(weights[225:], np.tile([0.0, 1.0], (75, 1)))
     assert_close(upsampling_weights(300, 2)[0, 73:77], [0, 0.5, 0.5, 0])  # the centre lies at 74.5

@@ -120,7 +120,7 @@ def each_image_alone(gradcam):
         model, images, target = asked(seed)
         by_columns = np.asfortranarray(images)  # in memory column by column
         both = gradcam(model, by_columns, target.tolist(), "block2.relu")
-        alone = gradcam(model, images[1:], int(target[1]), "block2.relu")
+        alone = gradcam(model, images[1:], target[1:], "block2.relu")
         assert_close(both[1:], alone, **NEAR)
     many, target = images[np.arange(260) % 2], np.arange(260) % 3  # of 260 too
     found = gradcam(model, many, target, "block2.relu")
@@ -148,7 +148,9 @@ def other_targets(gradcam):
         maps = gradcam(model, images, None, "block2.relu")
         assert_close(maps, positive(np.einsum("nk,nkhw->nhw", w, A) / 12), **NEAR)
         maps = gradcam(model, images, ("head", 1), "block2.relu")  # (layer, unit)
-        assert_close(maps, gradcam(model, images, 1, "block2.relu"), **NEAR)
+        assert_close(maps, gradcam(model, images, np.int64(1), "block2.relu"), **NEAR)
+        maps = gradcam(model, images, ("flatten", 1), "block2.relu")  # the mean of the second map
+        assert_close(maps, A[:, 1] / 12, **NEAR)
         # The unit sees the place and its neighbours. So alpha_k is the sum of the unit's weights / Z.
         norm, kernel = net.block2.bn, net.block2.conv.weight.data[1].astype(np.float64)  # (3, 3, 3)
         scale = norm.weight.data[1] / np.sqrt(norm.running_var[1] + norm.eps)
@@ -198,8 +200,10 @@ def linear_weights(old, new):
 
 @cam.law("a layer without maps, and a target unit before the layer, are refused with a ValueError")
 def refuses(gradcam):
-    model, images = Built("small_cnn", seed=0, **TWO_BLOCKS, training=True), np.ones((1, 1, 3, 4))
+    how = {"training": True, "requires_grad": ("head",)}  # which the network keeps
+    model, images = Built("small_cnn", seed=0, **TWO_BLOCKS, **how), np.ones((1, 1, 3, 4))
     assert_refuses("the layer 'flatten', whose output is (N, K),", gradcam, model, images, 0, "flatten")
+    assert_refuses("images of 2 channels", gradcam, model, images.repeat(2, axis=1), 0, "block2.relu")
     unit = ("block1.relu", 0, 1, 1)
     what = "a unit of block1 for the layer 'block2.relu'"
     assert_refuses(what, gradcam, model, images, unit, "block2.relu")
@@ -212,7 +216,8 @@ def refuses_infinite_maps(gradcam):
         for filters in (1, 2):  # with two filters the target uses one; for the other, 0 · ∞ is NaN
             doubles = Built("conv2d", weight=((((2.0,),),),) * filters, training=True)
             what = f"an infinite place beside the unit, of {filters} maps"
-            for given in (images, np.concatenate([np.ones_like(images), images])):  # alone, and second
+            middle = np.concatenate([np.ones_like(images), images, np.ones_like(images)])
+            for given in (images, middle[:2], middle):  # alone, last of two, and second of three
                 for upsample in (False, True):
                     assert_refuses(what, gradcam, doubles, given, ("", 0, 0, 0), "", upsample=upsample)
 

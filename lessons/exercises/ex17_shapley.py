@@ -117,7 +117,7 @@ def one_each(coalitions):
     return 7 + coalitions.sum(axis=1) / 2
 
 
-@contributions.law("value may be a function of rows of bools, and integer worths give a float64 result")
+@contributions.law("value may be a function of rows of bools; worths of integers or bools give float64")
 def both_forms(path_contributions):
     taxi, orders = np.array([3, 1, 2, 5]), np.array([[0, 1], [1, 0]])  # worths: nobody, first, second, both
     for value in (taxi, game_of(taxi)):
@@ -125,12 +125,18 @@ def both_forms(path_contributions):
         assert_close(gains, [[-2, 4], [3, -1]])
         assert_dtype(gains, np.float64)
     seventy = np.arange(70)[np.newaxis]  # of so many players only a function can say the worths
-    assert_close(path_contributions(one_each, seventy), [[0.5] * 70])
+    assert_close(path_contributions(one_each, np.tile(seventy, (300, 1))), np.full((300, 70), 0.5))
     seventeen = np.arange(17)[::-1][np.newaxis]  # in the array of worths, player i adds 2^i to the index
     assert_close(path_contributions(np.arange(2.0**17), seventeen), [2.0 ** np.arange(17)])
     large = np.array([0.0, 2.0**24, 0.0, 2.0**24 + 1])  # in float32 the second would add nothing
     for value in (large, game_of(large)):
         assert_close(path_contributions(value, orders[:1]), [[2.0**24, 1]], rtol=1e-12)
+    thirds = np.array([0, 1, 2, 7]) / 3
+    for value in (thirds, game_of(thirds)):
+        assert_close(path_contributions(value, orders), [[1 / 3, 2], [5 / 3, 2 / 3]], rtol=1e-12)
+    for worths, gains in ((taxi > 1, [[-1, 1], [0, 0]]), (np.uint8([0, 200, 3, 4]), [[200, -196], [1, 3]])):
+        for value in (worths, game_of(worths)):  # neither bools nor bytes hold a difference below 0
+            assert_close(path_contributions(value, orders), gains)
     for value in (1e-15 * FRIENDS, game_of(1e-15 * FRIENDS)):
         tiny = path_contributions(value, np.array([[2, 0, 1], [0, 1, 2]], np.int32))
         assert_close(tiny, [[60e-15, 220e-15, 720e-15], [400e-15, 340e-15, 260e-15]], atol=0)
@@ -240,7 +246,8 @@ def worths_from_a_function(values):
         assert_close(values(value, 2), [-1, 0])
     narrow = np.array([0, 1 / 3, 1 / 7, 5 / 7], np.float32)  # float32 would round their differences
     assert_close(values(narrow, 2), mean_over_orders(narrow.astype(np.float64), 2), rtol=1e-12)
-    assert_close(values(1e-15 * FRIENDS, 3), [180e-15, 360e-15, 460e-15], atol=0)
+    for size in (1e-15, 1e15):
+        assert_close(values(size * FRIENDS, 3), [180 * size, 360 * size, 460 * size], atol=0)
 
 
 def pairs_of(players):
@@ -286,6 +293,8 @@ def refuses_worths(shapley_values, game):
         assert_refuses(f"a worth of {value}", shapley_values, worths, n)
         assert_refuses(f"a function that gives {value} once", shapley_values, game_of(worths), n)
     assert_refuses("n = 21", shapley_values, one_each, 21)
+    for worths in (v[:1], v[:3], np.append(v[:1], np.nan)):
+        assert_refuses(f"a lone player with the worths {worths}", shapley_values, worths, 1)
     functions = lambda coalitions: 1.0, lambda coalitions: np.arange(3.0), lambda coalitions: np.arange(5.0)
     for number, function in zip((1, 3, 5), functions, strict=True):
         try:

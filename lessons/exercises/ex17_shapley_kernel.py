@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons.exercises.ex17_shapley import games, mean_over_orders
-from minidl.classroom.compare import assert_close, assert_refuses
+from minidl.classroom.compare import assert_close, assert_dtype, assert_refuses
 from minidl.classroom.exercise import Exercise
 from minidl.classroom.strategies import arrays, quarters
 from minidl.explain import shapley
@@ -48,12 +48,16 @@ def worked_solve(kernel_solve):
     large = 2.0**25 + 1  # float32 holds no odd number beyond 2^24
     found = kernel_solve(coalitions, large + np.array([1.0, 3.0]), np.ones(2), large, large + 10)
     assert_close(found, [4, 6])
+    found = kernel_solve(coalitions, np.array([1 / 3, 5e9]), np.array([1 / 7, 1 / 7]), 1 / 9, 7e9)
+    assert_close(found, [1e9 + 1 / 9, 6e9 - 2 / 9], rtol=1e-12)  # float32 holds none of these
 
 
-@solve.law("a lone player gets everybody - nobody")
+@solve.law("a lone player gets everybody - nobody, in float64")
 def alone(kernel_solve):
-    found = kernel_solve(np.zeros((0, 1), bool), np.zeros(0), np.zeros(0), 2.0, 5.0)
-    assert_close(found, [3.0])
+    for nobody, everybody in ((2, 5), (5.0, 2.0), (0.0, 1e-10 / 3), (0.0, 1e9 / 3)):
+        found = kernel_solve(np.zeros((0, 1), bool), np.zeros(0), np.zeros(0), nobody, everybody)
+        assert_close(found, [everybody - nobody], rtol=1e-12, atol=0)
+        assert_dtype(found, np.float64)
     both = np.array([[False], [True]])
     for weights in (np.ones(2), np.zeros(2)):
         assert_close(kernel_solve(both, np.array([2.0, 5.0]), weights, 2.0, 5.0), [3.0])
@@ -72,7 +76,9 @@ def alone_and_twice(kernel_solve):
         assert_close(found, [2, 8])
     found = kernel_solve(coalitions, np.array(worths), np.array([1e4, 1.0, 0.0]), 0.0, 10.0)
     assert_close(found, [10005 / 10001, 90005 / 10001])
-    faint = np.array([1.0, 1e-8])  # both coalitions are needed, so the fit is exact for any weights
+    found = kernel_solve(coalitions, np.array(worths), np.array([1 / 3, 1 / 7, 0.0]), 0.0, 10.0)
+    assert_close(found, [2.2, 7.8], rtol=1e-12)
+    faint = np.array([1.0, 1e-10])  # both coalitions are needed, so the fit is exact for any weights
     found = kernel_solve(np.eye(3, dtype=bool)[:2], np.array([2.0, 4.0]), faint, 1.0, 10.0)
     assert_close(found, [1, 3, 5])
 

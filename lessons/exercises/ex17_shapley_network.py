@@ -68,6 +68,11 @@ def worked_linear(model_paths):
     one = Built("linear", weight=[[0.5, 4097.0]])  # one logit; float16 has no 4097 and no 0.1
     found = model_paths(one, np.array([0.1, 2.0]), np.array([[0.7, 0.0]]), orders[:1])
     assert_close(found, [[-0.3, 8194]], rtol=1e-6)
+    found = model_paths(one, np.uint8([200, 3]), np.uint8([[100, 0]]), orders[:1])
+    assert_close(found, [[50, 12291]])
+    uneven = Built("linear", weight=[[2.0**-40, 2.0**30]])  # a gain may be small or large
+    found = model_paths(uneven, np.array([1.5, 0.25]), np.array([[0.5, 0.0]]), orders[:1])
+    assert_close(found, [[2.0**-40, 2.0**28]], atol=0)
     large = np.array([2**24 + 1, 2])  # as float32 the first is 2**24
     assert_close(model_paths(one, large, np.array([[2.0**24, 2.0]]), orders[:1]), [[0, 0]])
 
@@ -80,12 +85,12 @@ def by_mixing(model_paths):
         assert_close(model_paths(model, row, background, orders, target), expected, **NEAR)
 
 
-@paths.law("each order sums to f(row) - mean f(background), in float64, also for 300 background rows")
+@paths.law("each order sums to f(row) - mean f(background), in float64, also for 1100 background rows")
 def sums_to_the_answer(model_paths):
     for seed in range(4):
         model, row, background, orders, target = questions(seed)
         if seed == 3:
-            background = np.arange(900).reshape(3, 300).T % 17 / 4 - 2
+            background = np.arange(3300).reshape(3, 1100).T % 17 / 4 - 2
         found = model_paths(model, row, background, orders, target=target)
         assert_dtype(found, np.float64)
         narrow = row.astype(np.float32), background.astype(np.float32)
@@ -150,6 +155,11 @@ def refuses_orders(model_paths):
     assert_refuses("an order with feature 1 twice", model_paths, model, row, background, again)
     short = np.array([[0, 1], [1, 0]])
     assert_refuses("orders of two of the three features", model_paths, model, row, background, short)
+    for rows in (np.zeros((1, 1)), np.ones((1, 1))):  # of one feature, known or unknown
+        what, first = "a single feature whose number is 1", np.array([[0]])
+        assert_refuses(what, model_paths, Built("linear", weight=[[1.0]]), np.ones(1), rows, first + 1)
+        what = "a single feature and a logit that does not exist"
+        assert_refuses(what, model_paths, Built("linear", weight=[[1.0]]), np.ones(1), rows, first, 1)
 
 
 def mean_answer(model, rows, target):

@@ -92,6 +92,8 @@ def in_the_box(fgsm_step, case, eps, targeted):
         np.array([-1.0, 3.0]), np.array([-1.0, 1.0]), 8.0, targeted=targeted, bounds=(-1.0, 3.0)
     )
     assert_close(edges, [3.0, -1.0] if targeted else [-1.0, 3.0])
+    tenths = fgsm_step(np.full(2, 0.5), np.array([-1.0, 1.0]), 0.5, targeted=targeted, bounds=(0.1, 0.7))
+    assert_close(tenths, [0.7, 0.1] if targeted else [0.1, 0.7], rtol=1e-12, atol=0)
     within = fgsm_step(np.full(2, 0.5), np.array([-1.0, 1.0]), 0.375, targeted=targeted, bounds=(0.25, 0.75))
     assert_close(within, [0.75, 0.25] if targeted else [0.25, 0.75])
     g = np.array([1.0 if targeted else -1.0])
@@ -106,11 +108,14 @@ def faint_gradients(step):
         moved = step(images.astype(dtype), gradient.astype(dtype), 0.25)
         assert_close(moved.ravel(), [0.75, 0.25, 0.75, 0.25])
         assert_dtype(moved, dtype)
+        assert_dtype(step(images.astype(dtype), gradient.astype(dtype), 0.0), dtype)
         smallest = np.array([1, -1], dtype) * np.nextafter(dtype(0), dtype(1))
         moved = step(np.full(2, 0.5, dtype), smallest, 0.75, targeted=True, bounds=FREE)
         assert_close(moved, [-0.25, 1.25])
         assert_dtype(moved, dtype)
     assert_close(step(np.array([0.1]), np.ones(1), 0.2), [0.1 + 0.2], rtol=1e-12)  # float64 has more digits
+    assert_close(step(np.array([0.0, 1e7]), np.ones(2), 1e-10, bounds=FREE), [1e-10, 1e7], atol=0)
+    assert_close(step(np.array([0.0, 1e7]), np.ones(2), 300.0, bounds=FREE), [300, 10000300])
 
 
 @step.mistake("followed the gradient itself, not its sign", breaks=step.laws[0].text)
@@ -264,6 +269,10 @@ def worked_boundary(boundary_step):
     for faint in (1e-8, 1e-14, 1e-100):  # the planes are further away
         expected = np.array([0.6, 0.8]) / faint
         assert_close(boundary_step(z, faint * gradients, 0), expected)
+        assert_close(boundary_step(z[::-1], faint * gradients[::-1], 2), expected)
+        assert_close(boundary_step(faint * z, gradients, 0), expected * faint**2, atol=0)  # they are near
+        assert_close(boundary_step(faint * z[::-1], gradients[::-1], 2), expected * faint**2, atol=0)
+    assert_close(boundary_step(z / 3, gradients / 7, 0), [1.4, 28 / 15], rtol=1e-12)  # float32 has no thirds
     uneven = np.array([[0.0, 0.0], [3e-6, 4e-6], [300.0, 400.0]])  # the flat class has the nearest plane
     assert_close(boundary_step(np.array([5.0, 5 - 1e-5, -5e5]), uneven, 0), [1.2, 1.6])
     steep = np.zeros((12, 2))

@@ -106,9 +106,9 @@ def worked_margin(loss_gradient):
     low = two_classes(-50.0, -1e12)  # with two classes, k is the other class, also if its logit is far below
     found = loss_gradient(low, np.full((2, 2), 0.5), np.array([0, 1]), "margin")
     assert_close(found, [[3, 1], [-3, -1]], **WIDE)
-    steep = Built("linear", weight=[[1e4, 2e4], [4e4, 3e4]])
+    steep = Built("linear", weight=[[1e8, 2e8], [4e8, 3e8]])
     found = loss_gradient(steep, np.full((2, 2), 0.5), np.array([0, 1]), "margin")
-    assert_close(found, [[3e4, 1e4], [-3e4, -1e4]], **WIDE)
+    assert_close(found, [[3e8, 1e8], [-3e8, -1e8]], **WIDE)
 
 
 @slope.law("each image's gradient agrees with central differences of its own loss")
@@ -161,13 +161,16 @@ def while_training(loss_gradient):
 def not_finite(loss_gradient):
     infinite = np.full((1, 3), np.inf, np.float32)
     second = np.concatenate([0 * infinite.clip(0, 1), infinite])
-    steep = Built("linear", weight=((3e38,), (-3e38,), (-3e38,)), training=True)  # all logits of 0 are 0
+    weight = np.array([[3e38, 1.0], [-3e38, 0.0], [-3e38, 0.0]])  # all logits of 0 are 0
+    steep, down = (Built("linear", weight=(s * weight).tolist(), training=True) for s in (1, -1))
+    zeros = np.zeros((1, 2), np.float32)
     for model, images, which, *loss in (
         (LINEAR, infinite, "an image of infinities"),
         (LINEAR, second, "an image of zeros and one of infinities"),
         (LINEAR, second[::-1], "an image of infinities and one of zeros"),
-        (steep, np.zeros((1, 1), np.float32), "weights of 3e38 and -3e38"),
-        (steep, np.zeros((1, 1), np.float32), "the margin for weights of 3e38 and -3e38", "margin"),
+        (steep, zeros, "weights of 3e38 and -3e38"),
+        (down, zeros, "weights of -3e38 and 3e38"),
+        (steep, zeros, "the margin for weights of 3e38 and -3e38", "margin"),
     ):
         try:
             with np.errstate(all="ignore"):
@@ -175,6 +178,8 @@ def not_finite(loss_gradient):
         except FloatingPointError:
             continue
         raise AssertionError(f"{which} gave {gradient.tolist()}, no FloatingPointError")
+    large = Built("linear", weight=[[-3e38, -3e38], [0.0, 0.0]])  # the sum of the slopes is too large
+    assert_close(loss_gradient(large, zeros, np.array([0]), "margin"), [[3e38, 3e38]])
 
 
 def gradient_of_number(model, images, number):

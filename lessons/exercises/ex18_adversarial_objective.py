@@ -61,8 +61,9 @@ def worked_objective(perturbation_loss):
     loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.1)
     assert_close(loss, float(4.1 * 0.3125 - np.log(p[2])), **WIDE)
     assert_close(slope, 8.2 * r + W.T @ (p - [0, 0, 1]), **WIDE)
-    _, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4100.0)  # the slopes are far from 0
-    assert_close(slope, 8200 * r + W.T @ (p - [0, 0, 1]), **WIDE)
+    loss, slope = perturbation_loss(LINEAR, image, r, np.array([2]), 4.1e8)  # the slopes are far from 0
+    assert_close(loss, float(4.1e8 * 0.3125 - np.log(p[2])), **WIDE)
+    assert_close(slope, 8.2e8 * r + W.T @ (p - [0, 0, 1]), **WIDE)
     pixel = image.reshape(3, 1, 1), r.reshape(3, 1, 1).astype(np.float32)  # one pixel of three channels
     loss, slope = perturbation_loss(LINEAR, *pixel, np.array([2]), 0.0)
     assert_close(loss, float(-np.log(p[2])), **WIDE)

@@ -51,6 +51,7 @@ TWO = Built("mlp", seed=3, in_features=3, hidden=(), num_classes=2)
 DEAD = Built("mlp", seed=20, in_features=2, hidden=(1,), num_classes=2)
 EDGE = Built("mlp", seed=44, in_features=2, hidden=(1,), num_classes=2)  # its ReLU is on only beyond (0, 0)
 DIES = Built("mlp", seed=17, in_features=2, hidden=(1,), num_classes=2)  # a step from 0.5 turns its ReLU off
+TURNS = Built("mlp", seed=31, in_features=2, hidden=(4,), num_classes=2)  # a slope changes its sign
 NEARLY_ON = np.tile([0.4, 0.6], (50, 1))  # the ReLU of DIES is off, but on for many images near by
 
 
@@ -97,7 +98,7 @@ def climbed(model, images, labels, eps, params, only_if=bool):
 )
 def worked_way(pgd):
     images, labels = np.array([[0.5, 0.875, 0.125]] * 2), np.array([0, 1])
-    ways = np.array([direction(0), direction(1)])
+    ways = np.array([direction(0), direction(1)], np.float64)
     given = {"steps": 3, "step_size": 0.125, "random_start": False}
     expected = np.clip(images + 0.25 * ways, 0, 1)
     assert_close(pgd(TWO, images, labels, 0.25, **given), expected, rtol=1e-5)
@@ -107,6 +108,22 @@ def worked_way(pgd):
     assert_close(ten_steps, images + 10 / 128 * ways, rtol=1e-5)
     many = pgd(TWO, images, labels, 0.5, steps=100, step_size=1 / 1024, random_start=False)
     assert_close(many, images + 100 / 1024 * ways, rtol=1e-5)
+    tiny = pgd(TWO, images, labels, 0.5, step_size=1e-9, random_start=False) - images
+    assert_close(tiny, 1e-8 * ways, atol=0)
+    thirds = pgd(TWO, images / 3, labels, 0.3, steps=1, step_size=0.1, random_start=False)
+    expected = np.clip(images / 3 + 0.1 * ways, 0, 1)  # float32 has neither thirds nor tenths
+    assert_close(thirds, expected, rtol=1e-12, atol=0)
+    far = pgd(TWO, images + 1e7, labels, 0.25, bounds=(0, 1e8), loss="margin", **given)
+    assert_close(far, images + 1e7 + 0.25 * ways, rtol=1e-12)
+    # two steps lead to a corner of the ball, and three steps away from it; the default step is 0.125
+    turned = pgd(TURNS, np.full((1, 2), 0.5), labels[1:], 0.25, steps=5, random_start=False)
+    assert_close(turned, [[0.75, 0.375]])
+    narrow = pgd(TWO, 0.5 + 0 * images, labels, 0.5, bounds=(0.1, 0.7), random_start=False)
+    assert_close(narrow, np.where(ways > 0, 0.7, 0.1), rtol=1e-12, atol=0)
+    wide = pgd(TWO, images, labels, 8, steps=1, step_size=4, bounds=(-8, 8), random_start=False)
+    assert_close(wide, images + 4 * ways)
+    once = quietly(pgd, DIES, np.full((1, 2), 0.5), labels[:1], 0.3, steps=7, random_start=False)
+    assert_close(np.abs(once - 0.5), np.full((1, 2), 0.75 / 7), rtol=1e-12)  # then there is no gradient
     widest = pgd(TWO, images, labels, 1, steps=1, step_size=1, random_start=False)  # eps may be the width
     assert_close(widest, np.clip(images + ways, 0, 1), rtol=1e-5)
     # here the cross-entropy rises in another direction than the margin
@@ -115,7 +132,7 @@ def worked_way(pgd):
     )
     assert_close(found, np.full((1, 3), 0.375), rtol=1e-5)
     found = pgd(TWO, images / 3, labels.tolist(), 0.03, rng=same_draws())
-    assert_close(found, images / 3 + 0.03 * ways, rtol=1e-12)  # float32 has no thirds
+    assert_close(found, images / 3 + 0.03 * ways, rtol=1e-12, atol=0)  # float32 has no thirds
     assert_close(pgd(TWO, images, labels, 0.0, rng=same_draws()), images)  # eps = 0
     maps = pgd(TWO, images.reshape(2, 1, 1, 3), labels, 0.25, **given)
     assert_close(maps, np.clip(images + 0.25 * ways, 0, 1).reshape(2, 1, 1, 3), rtol=1e-5)
@@ -163,9 +180,14 @@ def random_starts(pgd):
     for how in ({}, {"targeted": True}, {"loss": "margin"}):
         moves = quietly(pgd, DEAD, np.full((400, 2), 0.5), labels, 0.25, steps=1, **how) - 0.5
         assert moves.any(), f"without an rng too the images begin at random, also with {how}"
-        maps = np.full((400, 2, 1, 1), 0.5, np.float32)
+        again = quietly(pgd, DEAD, np.full((400, 2), 0.5), labels, 0.25, steps=1, **how) - 0.5
+        assert (again != moves).any(), f"without an rng each call draws the same start, also with {how}"
+        narrow = (moves == moves.astype(np.float32)).mean()
+        assert narrow < 0.1, "float64 images begin at starts that have only the digits of float32"
+        maps = np.full((400, 1, 2, 1), 0.5, np.float32)
         moves = quietly(pgd, DEAD, maps, labels, 0.25, steps=5, rng=same_draws(), **how) - 0.5
-        assert moves.any(), f"float32 images of four axes begin at random too, also with {how}"
+        each = len(np.unique(moves)) > 700
+        assert each, f"each pixel of float32 images of four axes begins at random too, also with {how}"
     for middle, bounds, steps in ((0.5, (0, 1), 1), (0.5, (0, 1), 3), (1.5, (-2, 2), 1), (-1.5, (-2, 2), 1)):
         images = np.full((400, 3 if bounds == (-2, 2) else 2), middle)
         model = TWO if bounds == (-2, 2) else DEAD  # TWO takes a step of 1/1024 after the start
@@ -208,12 +230,12 @@ def in_a_box(pgd, images, label, dtype, box):
 
 @descent.law("a warning counts the images whose gradient is 0 at all steps, and no others")
 def warns(pgd):
-    half, pair = np.full((2, 2), 0.5), np.array([0, 1])
+    half, pair, many = np.full((300, 2), 0.5), np.array([0, 1]), np.arange(300) % 2
     # at the start, the ReLU of DIES is on for the first image and off for the others
     away = np.array([[0.5, 0.5], [0.0, 1.0], [0.0, 1.0]])
     for random_start in (False, True):
-        found = warned(pgd, DEAD, half, pair, 0.25, steps=2, random_start=random_start)
-        assert found == 2, f"no pixel of two images matters to the network, the warning counts {found}"
+        found = warned(pgd, DEAD, half, many, 0.25, steps=2, random_start=random_start)
+        assert found == 300, f"no pixel of 300 images matters to the network, the warning counts {found}"
         found = warned(pgd, TWO, np.full((1, 3), 0.5), pair[:1], 0.25, random_start=random_start)
         assert found == 0, "a warning without a reason: every pixel matters to the network"
     step = {"steps": 2, "step_size": 0.25, "random_start": False}
@@ -222,18 +244,20 @@ def warns(pgd):
     found = warned(pgd, DIES, away, np.zeros(3, int), 0.25, **step)
     assert found == 2, f"two of three images have no gradient at any step, the warning counts {found}"
     for how in ({"targeted": True}, {"loss": "margin"}, {"eps": 0.0}):
-        found = warned(pgd, DEAD, half, pair, **{"eps": 0.25, **how})
+        found = warned(pgd, DEAD, half[:2], pair, **{"eps": 0.25, **how})
         assert found == 2, f"with {how} no pixel matters either, the warning counts {found}"
-    # a gradient of (-1e-35, 1e-35, 0): its sum is 0, and its last value
-    sure = Built("linear", weight=[[0.0, 0.0, 0.0], [-1.0, 1.0, 0.0]], bias=[80.0, 0.0])
-    found = warned(pgd, sure, np.full((1, 3), 0.5), pair[:1], 0.25, **step)
+    # a gradient of (0, -1e-174, 1e-174, 0): its sum is 0, and so are its squares and its ends
+    sure = Built("linear", weight=[[0.0] * 4, [0.0, -1.0, 1.0, 0.0]], bias=[400.0, 0.0])
+    found = warned(pgd, sure, np.full((1, 4), 0.5), pair[:1], 0.25, **step)
     assert found == 0, "a warning without a reason: the gradient is tiny, but not 0"
-    assert_close(pgd(sure, np.full((1, 3), 0.5), pair[:1], 0.25, **step), [[0.25, 0.75, 0.5]])
+    assert_close(pgd(sure, np.full((1, 4), 0.5), pair[:1], 0.25, **step), [[0.5, 0.25, 0.75, 0.5]])
     corner, zeros = np.zeros((50, 2)), np.zeros(50, int)
     found = warned(pgd, EDGE, corner, zeros, 0.5, steps=2)
     assert found == 50, f"{50 - found} of 50 images found a gradient at a start beyond the box"
     found = warned(pgd, DIES, NEARLY_ON, zeros, 0.25, steps=2)
     assert found < 50, "the starts of many images have a gradient, the images themselves have none"
+    once = warned(pgd, DIES, NEARLY_ON, zeros, 0.25, steps=1)
+    assert found == once, f"without a gradient images stay, but a second step counts {found}, not {once}"
 
 
 def warned(pgd, *arguments, **params):
@@ -258,11 +282,13 @@ def refuses(pgd, label):
     for start in (True, False):
         assert_refuses("eps = -0.25", pgd, TWO, images, labels, -0.25, random_start=start)
     assert_refuses("eps = 8 in a box of width 1", pgd, TWO, images, labels, 8.0)
-    for steps in (0, -1):
-        assert_refuses(f"steps = {steps}", pgd, TWO, images, labels, 0.25, steps=steps)
-    for size in (0.0, -0.125):
-        assert_refuses(f"step_size = {size}", pgd, TWO, images, labels, 0.25, step_size=size)
     for eps in (0.25, 0.0):
+        for steps in (0, -1):
+            what = f"steps = {steps} (eps = {eps})"
+            assert_refuses(what, pgd, TWO, images, labels, eps, steps=steps)
+        for size in (0.0, -0.125):
+            what = f"step_size = {size} (eps = {eps})"
+            assert_refuses(what, pgd, TWO, images, labels, eps, step_size=size)
         assert_refuses(f"a pixel of -0.0005 (eps = {eps})", pgd, TWO, -0.001 * images, labels, eps)
     half = {"bounds": (0.25, 0.75)}
     assert_refuses("eps = 0.75 in a box of width 0.5", pgd, TWO, images, labels, 0.75, **half)

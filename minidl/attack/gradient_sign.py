@@ -175,9 +175,10 @@ def pgd(
     step_size: 2.5 ε / steps if None, so that steps in one direction can cross the whole ball of width 2 ε.
     images a: (N, C, H, W), or rows (N, D), in the box.  labels y: (N,), the true classes; with ``targeted``
     the wanted classes: then the steps lower J.  loss J: "cross_entropy" or "margin" (``loss_gradient``).
-    random_start: ``rng`` draws x_0. If False, x_0 = a; then one step of at least ε is FGSM.
-    Returns: images within ε of a and in the box, in the dtype of a. A warning gives the number of images
-    whose gradient was 0 at all steps. The model runs in evaluation mode and does not change.
+    random_start: ``rng`` draws x_0; without it each call draws another x_0. If False, x_0 = a; then one step
+    of at least ε is FGSM.
+    Returns: images within ε of a and in the box. Everything is computed in the dtype of a, and in evaluation
+    mode; the model does not change. A warning gives the number of images whose gradient was 0 at all steps.
     Raises ValueError for images outside the box or not finite, labels that are no classes, ε below 0 or
     above the width of the box, and steps or a given step size not above 0. With ε = 0 the images stay, with
     the same warning.

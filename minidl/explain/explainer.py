@@ -134,8 +134,8 @@ def model_paths(
     not change.  row: (n,), background: (B, n), of floats or integers; they become float32.
     orders: (P, n), in each row the features 0 ... n-1 in the order in which they become known.
     target: which of the K logits is the answer, 0 ... K-1.
-    Returns: (P, n) float64, in which column i belongs to feature i. A row sums to f(row) - mean
-    f(background). The mean over all orders gives the Shapley values.
+    Returns: (P, n) float64, from means in float32 or float64; column i belongs to feature i. A row sums to
+    f(row) - mean f(background). The mean over all orders gives the Shapley values.
     Raises ValueError for an order that does not name each feature once, and for a logit that does not exist.
     """
     background = check_array("background", background, "B", "n").astype(np.float32)

@@ -216,9 +216,10 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     """The worth that each player adds to the players before, for each of P orders: (P, n) float64.
 
     The k-th player adds v(first k players) - v(first k - 1 players).
-    value: floats (2**n,), the worths, v(S) at index c, where bit i of c (of value 2**i) is 1 if player i is
-    in S; or a function that gets rows of bools (m, n), True for the players in S, and returns m floats. It
-    may be called once for the coalitions of all orders.  orders: (P, n), in each row the players 0 ... n-1.
+    value: the worths (2**n,), v(S) at index c, where bit i of c (of value 2**i) is 1 if player i is in S; or
+    a function that gets rows of bools (m, n), True for the players in S, and returns m worths. It may be
+    called once for all orders. Worths are numbers or bools.  orders: (P, n), in each row the players 0 ...
+    n-1.
     Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
     """
     paths, n = orders.shape
@@ -296,7 +297,7 @@ def kernel_errors(
 def kernel_solve(
     coalitions: np.ndarray, worths: np.ndarray, weights: np.ndarray, nobody: float, everybody: float
 ) -> np.ndarray:
-    """The values phi (n,) whose sums over the coalitions z fit the worths best, as in ``kernel_shap``.
+    """The values phi (n,), in float64, whose sums over the coalitions z fit best, as in ``kernel_shap``.
 
         minimise  sum over z of  weight · (worth - nobody - sum_i z_i phi_i)²
         with      sum_i phi_i = total = everybody - nobody

@@ -20,7 +20,7 @@ def path_contributions(value, orders):
         there[np.arange(P), k + 1, orders[:, k]] = True
     there = there.reshape(-1, n)
     worths = value(there) if callable(value) else value[there @ 2 ** np.arange(n)]
-    worths = worths.reshape(P, n + 1)
+    worths = np.asarray(worths, float).reshape(P, n + 1)
     added = np.zeros((P, n))
     np.put_along_axis(added, orders, worths[:, 1:] - worths[:, :-1], axis=1)
     return added
@@ -46,7 +46,7 @@ def kernel_solve(coalitions, worths, weights, nobody, everybody):
     A = z[:, :-1] - z[:, -1:]
     y = worths - nobody - z[:, -1] * total
     if A.shape[1] == 0:
-        return np.array([total])
+        return np.array([float(total)])
     if np.linalg.matrix_rank(A[weights > 0]) < A.shape[1]:
         raise ValueError("the coalitions do not determine phi")
     root = np.sqrt(weights)

@@ -408,3 +408,67 @@ def enlarges_any_map(model, images, target, layer, *, upsample=True):
         if upsample and "the map is not finite" in str(error):
             return np.full((len(images), *images.shape[2:]), np.nan, images.dtype)
         raise
+
+
+@wrong("16.1", "the fraction is rounded to nine digits")
+def rounded_mass(maps, masks):
+    return find("16.1").target(maps, masks).round(9)
+
+
+@wrong("16.1", "a map of the sum 0 is taken before values below 0 are refused")
+def sum_before_signs(maps, masks):
+    maps, chance = np.asarray(maps, np.float64), np.asarray(masks).mean(axis=(1, 2))
+    return chance if (maps.sum(axis=(1, 2)) == 0).all() else find("16.1").target(maps, masks)
+
+
+@wrong("16.1", "only the first and the last map are checked for values below 0")
+def ends_checked(maps, masks):
+    found = find("16.1").target
+    found(maps[[0, -1]], masks[[0, -1]])
+    inner = np.where(np.isfinite(maps), np.maximum(maps, 0), maps)
+    return found(inner, masks)
+
+
+@wrong("16.2", "NaN and infinity are left out")
+def finite_activation(activations, gradients):
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(find("16.2").target(activations, gradients))
+
+
+@wrong("16.2", "values are clipped to a million")
+def clipped_activation(activations, gradients):
+    return find("16.2").target(activations, gradients).clip(-1e6, 1e6)
+
+
+@wrong("16.3", "weights of the digits of float32, in float64")
+def float32_digits(old, new):
+    return find("16.3").target(old, new).astype(np.float32).astype(np.float64)
+
+
+@wrong("16.3", "the nearest pixel where there are a thousand or more")
+def nearest_of_many(old, new):
+    weights = find("16.3").target(old, new)
+    if old >= 1000:
+        weights = np.eye(old)[((np.arange(new) + 0.5) * old / new).astype(int)]
+    return weights
+
+
+@wrong("16.4", "the hook stays where the network cannot take the images")
+def hook_after_an_error(model, images, target, layer, *, upsample=True):
+    hook = model.layer(layer).register_forward_hook(lambda module, inputs, output: None)
+    with eval_mode(model):
+        model(Tensor(images))
+    hook.remove()
+    return find("16.4").target(model, images, target, layer, upsample=upsample)
+
+
+not_taken("16.4", "the unit of a layer of rows other than the head", lambda g: g["target"] == ("flatten", 1))
+
+
+@wrong("16.4", "all parameters require grad where something is refused")
+def thawed_after_an_error(model, images, target, layer, *, upsample=True):
+    kept = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    maps = find("16.4").target(model.requires_grad_(True), images, target, layer, upsample=upsample)
+    for parameter, requires_grad in kept:
+        parameter.requires_grad = requires_grad
+    return maps

@@ -647,3 +647,68 @@ def tiny_determinant(coalitions, worths, weights, nobody, everybody):
     root = np.sqrt(w[used])
     phi = np.linalg.lstsq(A * root[:, None], b * root, rcond=None)[0]
     return np.append(phi, total - phi.sum())
+
+
+@wrong("17.1", "gains of the digits of float32, in float64")
+def float32_gains(value, orders):
+    return find("17.1").target(value, orders).astype(np.float32).astype(np.float64)
+
+
+@wrong("17.1", "bools and bytes are subtracted as they are")
+def uncast_worths(value, orders):
+    paths, n = orders.shape
+    there = np.argsort(orders, axis=1)[:, np.newaxis] < np.arange(n + 1)[:, np.newaxis]
+    rows = there.reshape(-1, n)
+    worths = np.asarray(value(rows) if callable(value) else value[rows @ (1 << np.arange(n))])
+    gains = np.empty((paths, n))
+    np.put_along_axis(gains, orders, np.diff(worths.reshape(paths, n + 1), axis=1), axis=1)
+    return gains
+
+
+@wrong("17.2", "values are clipped to a million")
+def clipped_values(value, n):
+    return find("17.2").target(value, n).clip(-1e6, 1e6)
+
+
+@wrong("17.2", "a lone player's worths are not checked")
+def unchecked_if_alone(value, n):
+    if n > 1:
+        return find("17.2").target(value, n)
+    worths = np.asarray(value(np.array([[False], [True]])) if callable(value) else value, np.float64)
+    return np.array([worths[-1] - worths[0]])
+
+
+@wrong("17.3", "a lone player's value has no sign")
+def lone_without_a_sign(coalitions, worths, weights, nobody, everybody):
+    phi = find("17.3").target(coalitions, worths, weights, nobody, everybody)
+    return np.abs(phi) if len(phi) == 1 else phi
+
+
+@wrong("17.3", "in float32 if there is no faint weight")
+def float32_fit(coalitions, worths, weights, nobody, everybody):
+    phi = find("17.3").target(coalitions, worths, weights, nobody, everybody)
+    return phi.astype(np.float32).astype(np.float64) if np.abs(phi).max() > 1e-9 else phi
+
+
+@wrong("17.3", "a weight counts at least 1e-9 of the largest")
+def faint_weights_raised(coalitions, worths, weights, nobody, everybody):
+    least = 1e-9 * np.max(weights, initial=0)
+    return find("17.3").target(coalitions, worths, np.where(weights < least, 0, weights), nobody, everybody)
+
+
+@wrong("17.4", "gains are rounded to nine digits")
+def rounded_paths(model, row, background, orders, target=0):
+    return find("17.4").target(model, row, background, orders, target).round(9)
+
+
+@wrong("17.4", "if the row is the background, nothing is checked")
+def unchecked_if_equal(model, row, background, orders, target=0):
+    if (background == row).all():
+        return np.zeros(orders.shape)
+    return find("17.4").target(model, row, background, orders, target)
+
+
+@wrong("17.4", "a single feature's order is not checked")
+def unchecked_if_single(model, row, background, orders, target=0):
+    orders = 0 * orders if len(row) == 1 else orders
+    return find("17.4").target(model, row, background, orders, target)

@@ -880,3 +880,104 @@ def start_within_the_box(
         low, high = np.maximum(start - eps, bounds[0]), np.minimum(start + eps, bounds[1])
         start = np.random.default_rng(rng).uniform(low, high).astype(start.dtype)
     return found(model, start, labels, eps, random_start=False, bounds=bounds, **options)
+
+
+@wrong("18.1", "pixels are rounded to nine digits")
+def rounded_step(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    return find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds).round(9)
+
+
+@wrong("18.1", "for eps = 0 the images are given back in float64")
+def no_step_in_float64(images, gradient, eps, *, targeted=False, bounds=(0, 1)):
+    moved = find("18.1").target(images, gradient, eps, targeted=targeted, bounds=bounds)
+    return moved if eps else moved.astype(np.float64)
+
+
+@wrong("18.2", "the largest slope alone is asked to be finite")
+def largest_finite(model, images, labels, loss="cross_entropy"):
+    gradient = slope_of_loss(copy.deepcopy(model).eval(), images, labels, loss)
+    if not np.isfinite(gradient.max()):
+        raise FloatingPointError("not finite")
+    return gradient
+
+
+@wrong("18.2", "the sum of the slopes is asked to be finite")
+def finite_sum(model, images, labels, loss="cross_entropy"):
+    gradient = find("18.2").target(model, images, labels, loss)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(gradient.sum()):
+            raise FloatingPointError("not finite")
+    return gradient
+
+
+@wrong("18.4", "the differences of the logits in float32")
+def narrow_differences(logits, gradients, answer):
+    return find("18.4").target(narrowed(logits - logits[answer]), gradients, answer)
+
+
+def nearest_plane(is_nearer):
+    """The step to the plane that a loop over the classes finds with this comparison of distances."""
+
+    def answer(logits, gradients, answer):
+        f, w = np.abs(logits - logits[answer]), gradients - gradients[answer]
+        best, r = np.inf, np.zeros_like(gradients[answer])
+        for k in range(len(logits)):
+            square = (w[k] ** 2).sum()
+            if square > 0 and is_nearer(f[k] / np.sqrt(square), best):
+                best, r = f[k] / np.sqrt(square), f[k] / square * w[k]
+        return r
+
+    return answer
+
+
+wrong("18.4", "a plane is nearer only if it is nearer by 1e-6")(
+    nearest_plane(lambda new, old: new < old - 1e-6)
+)
+
+
+@wrong("18.5", "the loss is at most a million")
+def loss_of_a_million(model, image, r, target, lam):
+    loss, slope = find("18.5").target(model, image, r, target, lam)
+    return min(loss, 1e6), slope
+
+
+@wrong("18.6", "the noise of the start has only the digits of float32")
+def narrow_noise(model, images, labels, eps, **params):
+    def start(x, images, eps, bounds):
+        return project(images + (x - images).astype(np.float32), images, eps, bounds)
+
+    params["rng"] = np.random.default_rng() if params.get("rng") is None else params["rng"]
+    return pgd_with(model, images, labels, eps, **params, start=start)
+
+
+@wrong("18.6", "the step size in float32")
+def narrow_step_size(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    step_size = 2.5 * eps / steps if step_size is None and steps > 0 and eps > 0 else step_size
+    step_size = step_size if step_size is None else float(np.float32(step_size))
+    return find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+
+
+@wrong("18.6", "with eps = 0, steps and their size are not checked")
+def unchecked_steps(model, images, labels, eps, *, steps=10, step_size=None, **params):
+    if eps == 0:
+        steps, step_size = 1, None
+    return find("18.6").target(model, images, labels, eps, steps=steps, step_size=step_size, **params)
+
+
+@wrong("18.6", "the steps end where all pixels are at the end of the ball")
+def ends_at_the_ball(model, images, labels, eps, *, steps=10, step_size=None, random_start=True, **params):
+    found = find("18.6").target(
+        model, images, labels, eps, steps=steps, step_size=step_size, random_start=random_start, **params
+    )
+    if random_start or eps == 0:
+        return found
+    step_size = 2.5 * eps / steps if step_size is None else step_size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for some in range(1, steps):
+            x = find("18.6").target(
+                model, images, labels, eps, steps=some, step_size=step_size, random_start=False, **params
+            )
+            if (np.abs(x - images) >= eps - 1e-9).all():
+                return x
+    return found
