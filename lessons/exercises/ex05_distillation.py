@@ -199,8 +199,8 @@ def leaves_out(matching):
     student = np.array([[2.0**20, 0.0]])
     nearly = matching(student, teacher, np.array([0]), alpha=1 - 2.0**-40)[0]
     assert_close(nearly, np.array(1.0))  # 2^-40 of a distance of 2^40
-    for label in (0, -100, 7):
-        assert_close(matching(student, teacher, np.array([label]), alpha=0)[0], np.array(2.0**40))
+    for y in ([0], [-100], [7], [[0.5, 0.5]]):
+        assert_close(matching(student, teacher, np.array(y), alpha=0)[0], np.array(2.0**40))
 
 
 @matching.law(
@@ -250,7 +250,7 @@ def matching_refuses(matching):
             what = f"alpha = {alpha} and a label {label} of two classes"
             assert_refuses(what, matching, z, z, np.array([0, label]), alpha=alpha)
     for alpha in (0.0, 0.25, 1.0):
-        for shape in ((2, 3), (2, 1), (1, 2)):
+        for shape in ((2, 3), (2, 1), (1, 2), (4, 1)):
             what = f"alpha = {alpha}, logits (2, 2) and {shape}"
             assert_refuses(what, matching, z, np.zeros(shape), y, alpha=alpha)
             assert_refuses(what, matching, np.zeros(shape), z, y[: shape[0]], alpha=alpha)
