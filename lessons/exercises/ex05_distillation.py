@@ -87,6 +87,8 @@ def refuses_empty_classes(means, rows, labels):
 def refuses_other_labels(means):
     for which in ([0, 1, 2, -1], [0, 1, 2, 3], [0, 1, 2, 9], [0, 1, 2, -100]):
         assert_refuses(f"labels {which} of classes 0 ... 2", means, np.ones((4, 3)), np.array(which))
+    for label in (1, -1):
+        assert_refuses(f"a label {label} of one class", means, np.ones((2, 1)), np.array([0, label]))
     assert_refuses("no rows", means, np.zeros((0, 2)), np.zeros(0, int))
     assert_refuses("labels 0, 1, 3 of classes 0 ... 2", means, np.ones((3, 3)), np.array([0, 1, 3]))
 
