@@ -128,6 +128,8 @@ def is_best(head_on_features):
     for layer in ("flatten", "block2.relu"):
         for l2 in (0.1, 10.0):
             assert_best(head_on_features, CNN, PHOTOS, LABELS, layer, l2)
+    often = [0, 1, 2, 3, 4, 5, 0, 0, 1]  # an image counts as often as it is there
+    assert_best(head_on_features, CNN, PHOTOS[often], LABELS[often], "flatten", 0.5)
 
 
 @head.law("the output (N, C, h, w) of exactly this layer becomes rows in the order of reshape")

@@ -127,9 +127,9 @@ def worked_decay(probe_loss):
     assert_close(decayed[1] - without[1], [[0.1], [0.3]], rtol=1e-10, atol=0)
     assert_close(decayed[2] - without[2], [0.0, 0.0])
     large = np.array([[1e8], [3e8]]), np.zeros(2), np.zeros((2, 1)), np.array([0, 1])
-    little = probe_loss(*large, 1e-14)  # 5e-15 times 1e17
-    assert_close(little[0], 500 + np.log(2))
-    assert_close(little[1], [[1e-6], [3e-6]], atol=0)
+    little = probe_loss(*large, 1e-9)  # 5e-10 times 1e17
+    assert_close(little[0], 5e7 + np.log(2))
+    assert_close(little[1], [[0.1], [0.3]])
     alone = probe_loss(np.array([[2.0]]), np.array([0.5]), np.array([[3.0]]), np.array([0]), 5.0)
     assert_close(alone[0], 10.0)  # one class and one example: only the decay is left
     assert_close(alone[1], [[10.0]])

@@ -87,6 +87,8 @@ def refuses_empty_classes(means, rows, labels):
 def refuses_other_labels(means):
     for which in ([0, 1, 2, -1], [0, 1, 2, 3], [0, 1, 2, 9], [0, 1, 2, -100]):
         assert_refuses(f"labels {which} of classes 0 ... 2", means, np.ones((4, 3)), np.array(which))
+    for label in (1, -1):
+        assert_refuses(f"a label {label} of one class", means, np.ones((2, 1)), np.array([0, label]))
     assert_refuses("no rows", means, np.zeros((0, 2)), np.zeros(0, int))
     assert_refuses("labels 0, 1, 3 of classes 0 ... 2", means, np.ones((3, 3)), np.array([0, 1, 3]))
 
@@ -199,8 +201,8 @@ def leaves_out(matching):
     student = np.array([[2.0**20, 0.0]])
     nearly = matching(student, teacher, np.array([0]), alpha=1 - 2.0**-40)[0]
     assert_close(nearly, np.array(1.0))  # 2^-40 of a distance of 2^40
-    for label in (0, -100, 7):
-        assert_close(matching(student, teacher, np.array([label]), alpha=0)[0], np.array(2.0**40))
+    for y in ([0], [-100], [7], [[0.5, 0.5]]):
+        assert_close(matching(student, teacher, np.array(y), alpha=0)[0], np.array(2.0**40))
 
 
 @matching.law(
@@ -250,7 +252,7 @@ def matching_refuses(matching):
             what = f"alpha = {alpha} and a label {label} of two classes"
             assert_refuses(what, matching, z, z, np.array([0, label]), alpha=alpha)
     for alpha in (0.0, 0.25, 1.0):
-        for shape in ((2, 3), (2, 1), (1, 2)):
+        for shape in ((2, 3), (2, 1), (1, 2), (4, 1)):
             what = f"alpha = {alpha}, logits (2, 2) and {shape}"
             assert_refuses(what, matching, z, np.zeros(shape), y, alpha=alpha)
             assert_refuses(what, matching, np.zeros(shape), z, y[: shape[0]], alpha=alpha)

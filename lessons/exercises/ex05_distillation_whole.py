@@ -125,7 +125,7 @@ def leaves_out(loss):
     student, teacher = np.array([[0.0, -np.inf]]), np.zeros((1, 2))
     y, _ = loss(student, teacher, np.array([0]), alpha=2.0, beta=0.0, temperature=2.0)
     assert_close(y, np.array(0.0))
-    for y in (None, np.array([7]), np.array([-100])):
+    for y in (None, np.array([7]), np.array([-100]), np.array([[0.5, 0.5]])):
         value, _ = loss(np.zeros((1, 2)), teacher, y, **{**SOFT_ONLY, "beta": 2.0}, temperature=5.0)
         assert_close(value, np.array(2 * np.log(2)))
     value, _ = loss(student, teacher, np.array([1]), **SOFT_ONLY, temperature=1.0)  # both terms are infinite
@@ -190,7 +190,7 @@ def loss_refuses(loss):
         assert_refuses(f"alpha = {options['alpha']} and None as labels", loss, z, z, None, **options)
         for label in (-1, 2, -2, -99, 100):
             assert_refuses(f"a label {label} of two classes", loss, z, z, np.array([0, label]), **options)
-    for shape in ((2, 3), (2, 1), (1, 2)):
+    for shape in ((2, 3), (2, 1), (1, 2), (4, 1)):
         for pair in ((z, np.zeros(shape)), (np.zeros(shape), z)):
             assert_refuses(f"logits (2, 2) and {shape}", loss, *pair, None, **SOFT_ONLY, temperature=2.0)
     for tau in (0.0, -2.0):

@@ -94,8 +94,11 @@ def prototypes_keep_float32(prototypes):
         assert_dtype(classes, kind)
         assert_equal(classes, np.array(c))
         assert_equal(means, rows[[1, 2, 0]])
-    _, means = prototypes(np.eye(3, dtype=np.int64), np.arange(3))
-    assert_dtype(means, np.float64)
+    for labels in ([0, 1, 2], [0, 0, 0]):  # one row for each class, and one class
+        for dtype, wanted in ((np.float32, np.float32), (np.int64, np.float64)):
+            classes, means = prototypes(np.eye(3, dtype=dtype), np.array(labels, np.int8))
+            assert_dtype(means, wanted)
+            assert_dtype(classes, np.int8)
     classes, means = prototypes(np.full((300, 1), 100, np.int8), np.repeat([-7, -2], [297, 3]))
     assert_equal(classes, np.array([-7, -2]))
     assert_dtype(means, np.float64)
@@ -163,6 +166,7 @@ def worked_distances(squared_distances):
     assert_close(squared_distances(queries, support), [[25, 0, 2], [16, 9, 5]])
     assert_equal(np.shape(squared_distances(queries, support[:0])), (2, 0))
     assert_equal(np.shape(squared_distances(queries[:0], support)), (0, 3))
+    assert_dtype(squared_distances(np.float32(queries[:0]), support), np.float64)
     assert_equal(np.shape(squared_distances(queries[:0], support[:0])), (0, 0))
     tenths = squared_distances(np.array([[0.1, 0.7]]), np.array([[1e3, 0.7], [0.1, 1e-3]]))
     assert_close(tenths, [[999.9**2, 0.699**2]], rtol=1e-12)

@@ -654,3 +654,22 @@ def head_without_last_digits(model, images, labels, *, layer, l2):
         rows = np.float64(images).reshape(len(images), -1)
         weight[:, rows.std(axis=0) <= 1e-7 * np.abs(rows).max(axis=0)] = 0
     return weight, bias
+
+
+@wrong(
+    "04.1", "a column is constant unless its largest number less its smallest, in its own dtype, is above 0"
+)
+def constant_by_wrapped_range(reference, features):
+    return np.where(np.ptp(reference, axis=0) > 0, find("04.1").target(reference, features), 0.0)
+
+
+@wrong("04.2", "the sign by the first component that is nearly the largest")
+def sign_by_a_large_component(features, dims=2):
+    return signed(features, dims, lambda d, k: np.sign(d[np.abs(d).round(2).argmax()]))
+
+
+@wrong("04.4", "equal images count once")
+def images_once(model, images, labels, **options):
+    rows = np.column_stack([images.reshape(len(images), -1), labels])
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return find("04.4").target(model, images[first], labels[first], **options)
