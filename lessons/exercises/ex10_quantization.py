@@ -197,7 +197,10 @@ def worked_smallest(affine_scale):
     S, Z = affine_scale(low, high, 0, 15)
     assert_close(S, np.array([1.0, 0.2, 1.0, 1.0], np.float32))  # the others keep theirs
     assert_equal(Z, [0, 5, 0, 0])
-    assert_equal(affine_scale(-5 * tiny, 10 * tiny, 0, 15)[1], 5)  # Z is by this S, however small
+    for low, high, zero in ((-5, 10, 5), (5, 15, 0), (-15, -5, 15)):  # Z is by this S, however small
+        S, Z = affine_scale(low * tiny, high * tiny, 0, 15)
+        assert_close(S, np.float32(tiny), atol=0)
+        assert_equal(Z, zero)
     largest = np.finfo(np.float32).max
     S, Z = affine_scale(np.array([-largest]), np.array([largest]), -128, 127)  # the range: twice the largest
     assert_close(S, np.array([2 * float(largest) / 255]))

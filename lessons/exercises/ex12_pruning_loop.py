@@ -209,6 +209,12 @@ def diverges(iterative_prune):
     assert not model["given"], "no round is accepted, but the result is the given model, or has parts of it"
     assert_equal([bool(np.isnan(number)) for number in history[1]], [False, False, True, True])
     assert_close(model["state"]["head.weight"], built.build().head.weight.data)
+    late = settings(finetune_epochs=1, lr=3.4e18, max_allowed_loss=1e39)  # a loss of 1e37, and then NaN
+    with np.errstate(all="ignore"):
+        model, history, accepted = iterative_prune(built, **late)
+    assert_equal((accepted, len(history), bool(np.isnan(history[2][2]))), (1, 3, True))
+    zeros = sum(int((model["state"][name] == 0).sum()) for name in ("fc1.weight", "head.weight"))
+    assert_close(zeros / 35, history[1][1])
 
 
 @loop.law("a criterion may prune 1, 2, 3 of 4 filters; an emptied layer or an amount of 1 ends the loop")
@@ -288,7 +294,7 @@ def first_filter(network, share):
     "masks or raises a ValueError"
 )
 def refuses(iterative_prune):
-    built = Built("mlp", seed=3, **SMALL)
+    built = Built("mlp", seed=3, training=True, **SMALL)  # which it stays
     loss = iterative_prune(built, **settings())[1][0][2]
     for budget in (loss, loss / 2):
         what = f"a network with the loss {loss} and the budget {budget}"

@@ -885,3 +885,13 @@ def sparsity_of_masks(*given, **params):
     if found.accepted:
         history[found.accepted] = history[found.accepted]._replace(sparsity=share)
     return found._replace(history=history)
+
+
+@wrong("12.5", "the model is put back into its mode only without an error")
+def mode_without_errors(model, train, validation, *, max_allowed_loss, **params):
+    modes = [(part, part.training) for part in model.modules()]
+    if not evaluate(model.eval(), *validation).loss < max_allowed_loss:
+        raise ValueError("not below the limit")
+    for part, training in modes:
+        part.training = training
+    return find("12.5").target(model, train, validation, max_allowed_loss=max_allowed_loss, **params)
