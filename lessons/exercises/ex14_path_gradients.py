@@ -118,7 +118,7 @@ def of_one_layer(integrated_gradients):
         expected = w[k].reshape(1, 1, 2, 2) * (x - 0.1)  # 0.1 is another number in float32
         maps = integrated_gradients(model, x, k, baseline=0.1, steps=2)
         assert_close(maps, expected, rtol=1e-10, atol=0)
-    many = np.arange(1200.0).reshape(300, 1, 2, 2) / 4
+    many = np.arange(1200.0).reshape(300, 1, 2, 2) * 1e6
     maps = integrated_gradients(model, many, np.int64(2), steps=1)
     assert_close(maps, w[2].reshape(1, 1, 2, 2) * many, **WIDE)
 

@@ -161,7 +161,17 @@ def blocks(guided_within):
     residual = Built("tiny_resnet", seed=4, num_classes=CLASSES, widths=(2, 3))
     body = "stage1.block1.residual.body"
     for model, some in (
-        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("block1", "block1.relu"), ("",)]),
+        (
+            pooled,
+            [
+                (),
+                ("block1",),
+                ("block2.relu",),
+                ("block1", "block2", "block1"),
+                ("block1", "block1.relu"),
+                ("",),
+            ],
+        ),
         (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("", "stem")]),
     ):
         for layers in some:
@@ -204,6 +214,9 @@ def dtypes(guided_within):
             maps = guided_within(model, images.astype(dtype), classes, ("relu2",))
             assert_close(maps, expected, **near)
             assert_dtype(maps, dtype)
+    large = two_hidden(1, scale=1000)  # gradients above 1e6
+    maps = guided_within(large, images, classes, ("relu2",))
+    assert_close(maps, by_hand(large, images, classes, ["relu2"]), **WIDE)
     edge = Built("mlp", seed=0, in_features=1, hidden=(4,), num_classes=CLASSES)
     fc1 = edge.build().fc1  # at this pixel a ReLU's input is 0 in float32, and above 0 in float64
     pixel = (-fc1.bias.data[2] / fc1.weight.data[2]).reshape(1, 1, 1, 1)
@@ -228,7 +241,7 @@ def while_training(guided_within):
 )
 def refuses(guided_within):
     model, images = two_hidden(0, training=True), np.ones((2, 1, 2, 2))
-    for layers in (("relu1", "relu3"), ("relu3",), ("relu1.deeper",)):
+    for layers in (("relu1", "relu3"), ("relu3",), ("relu1.deeper",), ("", "relu3")):
         assert_refuses(f"the layer {layers[-1]!r}", guided_within, model, images, np.array([0, 1]), layers)
     six = np.ones((2, 1, 2, 3))
     assert_refuses("six pixels for four inputs", guided_within, model, six, np.array([0, 1]), ("relu1",))
