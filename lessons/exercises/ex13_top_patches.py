@@ -41,11 +41,13 @@ window_layers = st.tuples(*map(st.sampled_from, (kernels, strides, paddings, [1,
 @seen.law("3x3 padded by 1, pooling by 2, 3x3 padded by 1 give the spans (3, 1, -1), (4, 2, -1), (8, 2, -3)")
 def worked_spans(through_window):
     first = through_window(patches.ONE_PIXEL, 3, 1, 1)
+    assert isinstance(first, tuple), "a Span is a tuple"
     assert_equal(tuple(first), (3, 1, -1))
     pooled = through_window(patches.Span(3, 1, -1), 2, 2, 0)
     assert_equal(tuple(pooled), (4, 2, -1))
     assert_equal(tuple(through_window(patches.Span(4, 2, -1), 3, 1, 1)), (8, 2, -3))
-    assert_equal(tuple(through_window(patches.EVERYTHING, 3, 2, 1)), (np.inf, 0, -np.inf))
+    for layer in ((3, 2, 1), (1, 1, 0), (2, 1, 0), (3, 1, 1, 2)):
+        assert_equal(tuple(through_window(patches.EVERYTHING, *layer)), (np.inf, 0, -np.inf))
 
 
 @seen.law("window p begins at the pixel where its first unit begins: unit p · stride - padding")
@@ -225,6 +227,9 @@ def boxes_by_windows(top_patches):
     values, _, places, boxes = top_patches(wide, "", long, 1)
     found = values.tolist(), places.tolist(), boxes.tolist()
     assert_equal(found, ([[293.0 + 295 + 297 + 299]], [[[0, 98]]], [[[0, 1, 293, 300]]]))
+    for padding, pixels, box in ((0, long, [0, 1, 299, 300]), (2, -1 - abs(long), [0, 0, 0, 0])):
+        one = Built("conv2d", weight=[[[[1.0]]]], padding=padding)  # the unit sees one pixel, or only padding
+        assert_equal(top_patches(one, "", pixels, 1)[3].tolist(), [[box]])
 
 
 @top.law(
@@ -236,11 +241,16 @@ def first_of_equals(top_patches):
     assert_equal(numbers, np.array([np.arange(18)] * 2))
     assert_equal(places, np.zeros((2, 18, 2), int))
     twice = np.float32([[[[0, 0, 0, 5], [0, 5, 0, 0]]], [[[0, 0, 0, 0], [0, 5, 5, 0]]]])  # two maxima each
-    _, numbers, places, _ = top_patches(Built("conv2d", weight=[[[[1.0]]]]), "", twice, 2)
-    assert_equal((numbers.tolist(), places.tolist()), ([[0, 1]], [[[0, 3], [1, 1]]]))
+    same, many = Built("conv2d", weight=[[[[1.0]]]]), np.tile(twice, (151, 1, 1, 1))  # two batches
+    _, numbers, places, _ = top_patches(same, "", many, 300)
+    assert_equal((numbers.tolist(), places.tolist()), ([list(range(300))], [[[0, 3], [1, 1]] * 150]))
+    near = np.concatenate([many[:1], many[:1], many[1:3] / 2]).astype(np.float64)  # the first two are equal
+    near[:, 0, 1, 1] += 1e-12  # in float64, then this is the strongest unit
+    _, numbers, places, _ = top_patches(same, "", near, 2)
+    assert_equal((numbers.tolist(), places.tolist()), ([[0, 1]], [[[1, 1], [1, 1]]]))
     bright = np.array([1.0, 2.0, 1.0, 4.0, 2.0] * 8)  # one pixel of each image
     images = np.zeros((40, 1, 3, 4))
-    for shift in (0.0, 1e-9):  # in float64, then no two are equal
+    for shift in (0.0, 1e-13):  # in float64, then no two are equal
         images[:, 0, 1, 1] = bright = bright + shift * np.arange(40)
         _, numbers, _, _ = top_patches(model, "block1.conv", images, 30)
         assert_equal(numbers, np.array([sorted(range(40), key=lambda i: (-bright[i], i))[:30]] * 2))
@@ -252,7 +262,8 @@ def of_rows(top_patches):
     logits = model.build()(Tensor(images)).data
     values, numbers, places, boxes = top_patches(model, "head", images, 2)
     assert_equal(numbers, np.argsort(-logits, axis=0)[:2].T.copy())
-    assert_close(values, np.sort(logits, axis=0)[::-1][:2].T.copy(), **NEAR)
+    assert_close(values, np.sort(logits, axis=0)[::-1][:2].T.copy(), rtol=1e-10, atol=0)
+    assert_dtype(top_patches(model, "head", images.astype(np.float32), 2)[0], np.float32)
     assert_equal(places, np.zeros((2, 2, 2), int))
     assert_equal(boxes, np.array([[[0, 4, 0, 6]] * 2] * 2))
     settings = {"in_features": 24, "hidden": (3, 5), "num_classes": 2, "dropout": 0.5, "training": True}
@@ -295,13 +306,17 @@ def refuses(top_patches):
     doubles = Built("conv2d", weight=[[[[1.0]]], [[[2.0]]]], training=True)  # in the second channel
     unknown = Built("conv2d", weight=[[[[1.0]]], [[[np.nan]]]], training=True)
     assert_refuses("a filter of NaN", top_patches, unknown, "", images, 1)
+    same = Built("conv2d", weight=[[[[1.0]]]])
+    large = np.float32([[[[3e38, 3e38, -3e38]]]])  # finite, but their sum and their range are not
     with np.errstate(all="ignore"):
+        assert_equal(top_patches(same, "", large, 1)[0], large[0, 0, :, :1])
         for huge in (np.float32(3e38), np.float32(-3e38)):
             which = f"images of {huge:g} before a filter that doubles them"
             assert_refuses(which, top_patches, doubles, "", np.full((1, 1, 3, 4), huge), 1)
-            one_pixel = np.ones((3, 1, 3, 4), np.float32)
-            one_pixel[1, 0, 1, 1] = huge
-            assert_refuses(which + ", in one pixel of the second,", top_patches, doubles, "", one_pixel, 1)
+            for n in (1, 298):  # in the first batch, or in the last
+                one_pixel = np.ones((300, 1, 3, 4), np.float32)
+                one_pixel[n, 0, 1, 1] = huge
+                assert_refuses(f"{which}, in one pixel of image {n},", top_patches, doubles, "", one_pixel, 1)
 
 
 def with_boxes(model, layer, images, found, box):

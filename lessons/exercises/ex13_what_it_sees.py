@@ -105,8 +105,7 @@ def nearly_equal(confident_mistakes):
     for numbers in (found, none, confident_mistakes(rows, np.array([0, 0, 1, 1]), 0)):
         assert numbers.dtype.kind == "i", f"numbers of rows are integers, not {numbers.dtype}"
     assert_equal(len(none), 0)
-    for dtype in (np.float64, np.float32):
-        low = dtype(0.3)
+    for dtype, low in ((np.float64, np.float64(0.31)), (np.float32, np.float32(0.35))):
         barely = np.nextafter(low, dtype(1))  # the next float above
         rows = np.array([[low, 0.25, 0.25, 0.2], [barely, 0.25, 0.25, 0.2]], dtype)
         assert_equal(confident_mistakes(rows, np.array([1, 1]), 1), np.array([1]))
@@ -188,6 +187,7 @@ def all_by_shape(cue_counts, case):
     by_shape, by_texture = cue_counts(shapes, shapes, textures, classes)
     assert_equal(by_shape, np.array([(shapes == k).sum() for k in range(classes)]))
     assert_equal(by_texture, np.zeros(classes, int))
+    assert_equal((by_shape.dtype.kind, by_texture.dtype.kind), ("i", "i"))
 
 
 @counts.law("if all answers are the texture, by_texture counts the images of each shape, and by_shape is 0")
@@ -197,6 +197,7 @@ def all_by_texture(cue_counts, case):
     by_shape, by_texture = cue_counts(textures, shapes, textures, classes)
     assert_equal(by_shape, np.zeros(classes, int))
     assert_equal(by_texture, np.array([(shapes == k).sum() for k in range(classes)]))
+    assert_equal((by_shape.dtype.kind, by_texture.dtype.kind), ("i", "i"))
 
 
 @counts.law("if shape and texture differ, an image answered by either counts once in by_shape + by_texture")
@@ -219,8 +220,8 @@ def cues_that_agree(counts):
 
 @counts.law("5,000 images of 300 classes give integer counts, also for classes that never occur")
 def many_conflicts(cue_counts):
-    # 3 and 259 end alike in eight bits. The counts are near 300, which int8 does not hold
-    for some in (np.int16([0, 3, 34, 259]), np.int8([0, 3, 34, 126])):
+    # 3 and 259 end alike in eight bits. The counts are near 300, which no byte holds
+    for some in (np.int16([0, 3, 34, 259]), np.int8([0, 3, 34, 126]), np.uint8([0, 3, 34, 250])):
         shapes, textures, predicted = np.random.default_rng(0).choice(some, (3, 5000))
         found = cue_counts(predicted, shapes, textures, 300)
         for counted, labels in zip(found, (shapes, textures), strict=True):
@@ -328,9 +329,12 @@ def dtypes_of_maxima(strongest_units):
     for lowest in (-np.inf, -1e300):
         values, places = strongest_units(np.full((1, 1, 2, 2), lowest))
         assert_equal((values.item(), places.tolist()), (lowest, [[[0, 0]]]))
-    values, places = strongest_units(np.array([[[[-3, -1], [-2, -4]]]]))  # whole numbers
-    assert_dtype(values, np.int64)
-    assert_equal((values.item(), places.tolist()), (-1, [[[0, 1]]]))
+    values, places = strongest_units(np.array([[[[1.0, -np.inf], [np.inf, 2.0]]]]))
+    assert_equal((values.item(), places.tolist()), (np.inf, [[[1, 0]]]))
+    for whole in (np.int64([-3, -1, -2, -4]), np.int8([-128, 127, 0, 1]), np.uint8([0, 255, 1, 2])):
+        values, places = strongest_units(whole.reshape(1, 1, 2, 2))
+        assert_dtype(values, whole.dtype)
+        assert_equal((values.item(), places.tolist()), (int(whole[1]), [[[0, 1]]]))
 
 
 @strongest.mistake("divided by the height, not by the width", breaks=strongest.laws[0].text)

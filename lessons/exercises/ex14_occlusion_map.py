@@ -162,6 +162,15 @@ def of_a_network(occlusion_map):
             model, images, target, window=(3, 2), stride=(3, 2), baseline=0.25, probability=asks
         )
         assert_close(maps, expected, **NEAR)
+    big, bright = linear(3, 40, 3), images * np.reshape([1e4, 3e3], (2, 1, 1, 1))
+    big_net = big.build()  # its logits are so large that e^z is infinite
+    for f, target, asks in (
+        (lambda x: probabilities(big_net(Tensor(x)).data)[:, 2], 2, True),
+        (lambda x: np.logaddexp(*big_net(Tensor(x)).data[:, [0, 2]].T), {0, 2}, False),
+    ):
+        expected = map_by_loops(f, bright, 0.25, (3, 2), (3, 2))
+        sizes = {"window": (3, 2), "stride": (3, 2), "baseline": 0.25}
+        assert_close(occlusion_map(big, bright, target, probability=asks, **sizes), expected, **NEAR)
 
 
 @occlusion.law("if target is None, f is for the class of the uncovered image, even if a window changes it")
@@ -177,6 +186,12 @@ def class_of_the_whole(occlusion_map):
         lambda x: probabilities(net(Tensor(x)).data)[np.arange(2), first], images, -1.0, (1, 2), (1, 1)
     )
     assert_close(occlusion_map(model, images, probability=True, **options), shares, **NEAR)
+    model, head = linear(0, 1), linear(0, 1).build().head
+    w, b = head.weight.data[:, 0].astype(np.float64), head.bias.data.astype(np.float64)
+    x = (b[1] - b[0]) / (w[0] - w[1]) * np.array([1 - 1e-10, 1 + 1e-10]).reshape(2, 1, 1, 1)
+    first = (x[:, 0, 0] * w + b).argmax(axis=1)  # two classes in float64, and one in float32
+    maps = occlusion_map(model, x, window=1, stride=1, baseline=0)
+    assert_close(maps, x[:, 0] * w[first].reshape(2, 1, 1), **NEAR)
 
 
 @occlusion.law('the baseline is "mean" of each channel of each image, an array, or "noise", drawn once')
@@ -204,7 +219,7 @@ def covers(occlusion_map):
 
 
 @occlusion.law(
-    'by default window 4, stride 2, baseline "mean", and f the logit; the maps have the images\' dtype'
+    'by default window 4, stride 2, baseline "mean", and f the logit; all is computed in the images\' dtype'
 )
 def defaults(occlusion_map):
     model, images = network(2), np.concatenate([IMAGE, IMAGE, IMAGE[:, ::-1]], axis=2)  # (1, 2, 12, 5)
@@ -219,6 +234,9 @@ def defaults(occlusion_map):
     many, model = np.arange(600.0).reshape(300, 1, 1, 2) / 4, linear(0, 2)
     drops = many[:, 0] * model.build().head.weight.data.astype(np.float64)[1]
     assert_close(occlusion_map(model, many, 1, window=1, stride=1, baseline=0), drops, **NEAR)
+    pixels = np.float32([[[[2**30, 1.0]]]])  # in float32, the second pixel is lost beside the first
+    drops = [[[2.0**30 * model.build().head.weight.data[1, 0], 0.0]]]
+    assert_close(occlusion_map(model, pixels, 1, window=1, stride=1, baseline=0), drops, atol=0)
 
 
 @occlusion.law(
@@ -230,6 +248,7 @@ def refuses(occlusion_map):
     one_window = {"window": (4, 5), "stride": (5, 5)}
     for sizes in (*too_large, {"window": 2, "stride": (3, 2)}, {"window": 2, "stride": (2, 3)}, one_window):
         assert_refuses(f"{sizes} on 4 x 5 pixels", occlusion_map, model, images, 0, **sizes)
+        assert_refuses(f"{sizes} on 4 x 5 equal pixels", occlusion_map, model, 0 * images, 0, **sizes)
     units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", 3), ("head", -1), ("head", 0, 0)
     numbers = 3, -1, np.array([0, 1]), np.array([3]), [-1], {2, 3}  # of three classes, for one image
     for target in (*numbers, *units):

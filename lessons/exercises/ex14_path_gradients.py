@@ -118,7 +118,7 @@ def of_one_layer(integrated_gradients):
         expected = w[k].reshape(1, 1, 2, 2) * (x - 0.1)  # 0.1 is another number in float32
         maps = integrated_gradients(model, x, k, baseline=0.1, steps=2)
         assert_close(maps, expected, rtol=1e-10, atol=0)
-    many = np.arange(1200.0).reshape(300, 1, 2, 2) / 4
+    many = np.arange(1200.0).reshape(300, 1, 2, 2) * 1e6
     maps = integrated_gradients(model, many, np.int64(2), steps=1)
     assert_close(maps, w[2].reshape(1, 1, 2, 2) * many, **WIDE)
 
@@ -147,6 +147,12 @@ def defaults(integrated_gradients):
     assert_dtype(maps, np.float32)
     expected = way_by_hand(model.build(), images, [1], 0 * images, points_of(130, "gauss"))
     assert_close(integrated_gradients(model, images, 1, steps=130), expected, rtol=1e-6, atol=1e-8)
+    edge = layers(0, 4, pixels=1)
+    net = edge.build()  # at half of this image a unit's input is 0 in float32, and above 0 in float64
+    image = (-2 * net.fc1.bias.data[2] / net.fc1.weight.data[2]).reshape(1, 1, 1, 1)
+    active = net.fc1(Tensor(image.reshape(1, 1) / 2)).data[0] > 0
+    expected = image * (net.head.weight.data[1] * active) @ net.fc1.weight.data
+    assert_close(integrated_gradients(edge, image, 1, steps=1), expected, rtol=1e-3, atol=1e-5)
 
 
 @path.law("if target is None, the class predicted for x is used at all points of the line")
@@ -158,6 +164,12 @@ def class_of_the_image(integrated_gradients):
     assert_close(integrated_gradients(model, images, baseline=b[0], steps=8), expected, **NEAR)
     maps = integrated_gradients(model, images.reshape(2, 4), baseline=b[0].ravel(), steps=8)  # as rows
     assert_close(maps, expected.reshape(2, 4), **NEAR)
+    model, head = layers(0, pixels=1), layers(0, pixels=1).build().head
+    w, c = head.weight.data[:2, 0].astype(np.float64), head.bias.data[:2].astype(np.float64)
+    x = (c[1] - c[0]) / (w[0] - w[1]) * np.array([1 - 1e-10, 1 + 1e-10])
+    first = (np.outer(x, w) + c).argmax(axis=1)  # two classes in float64, and one in float32
+    maps = integrated_gradients(model, x.reshape(2, 1), steps=1)
+    assert_close(maps, (x * w[first]).reshape(2, 1), **NEAR)
 
 
 @path.law('b is 0 by default, or a number, an array, "mean" of each channel, or "noise", drawn once')
@@ -199,10 +211,18 @@ def complete(integrated_gradients):
     maps = integrated_gradients(own, images, 2, steps=3)
     assert_close(maps.sum(axis=(1, 2, 3)), slope_along(own_net, images, 0, 3)[:, 2], **NEAR)
     rows, linear = np.array([[1.0, -2.0, 0.5, 3.0], [-4.0, 2.0, 1.0, 0.0]]), layers(4)
-    z, start = (np.exp(linear.build()(Tensor(x)).data) for x in (rows, 0 * rows))
-    maps = integrated_gradients(linear, rows, {0, 2}, steps=8)  # as one class: log(e^z0 + e^z2)
-    change = np.log(z[:, [0, 2]].sum(axis=1)) - np.log(start[:, [0, 2]].sum(axis=1))
-    assert_close(maps.sum(axis=1), change, **NEAR)
+    head = linear.build().head
+    w, c = (p.data[[0, 2]].astype(np.float64) for p in (head.weight, head.bias))
+    for x, near in (
+        (rows, {"rtol": 1e-11, "atol": 1e-11}),
+        (1000 * rows, WIDE),
+    ):  # also where e^z is infinite
+        maps, expected = integrated_gradients(linear, x, {0, 2}, steps=8), 0.0  # f = log(e^z0 + e^z2)
+        for alpha, weight in points_of(8, "gauss"):
+            z = alpha * x @ w.T + c
+            shares = np.exp(z - z.max(axis=1, keepdims=True))
+            expected = expected + weight * x * (shares / shares.sum(axis=1, keepdims=True) @ w)
+        assert_close(maps, expected, **near)
     model = layers(4, 3)
     slope = slope_along(model.build()[:3], rows, 0, 3)
     for j in range(3):
@@ -215,7 +235,8 @@ def refuses(integrated_gradients):
     model, images = cnn(0, training=True), np.ones((2, 2, 2, 2))
     no_number = {"baseline": np.array([[0.0, np.nan]])}
     for options in ({"steps": 0}, {"steps": -1}, {"nodes": "simpson"}, {"baseline": "median"}, no_number):
-        assert_refuses(str(options), integrated_gradients, model, images, 0, **options)
+        for more in ({}, {"steps": 1}, {"baseline": 1.0}):  # 1.0 is the images themselves
+            assert_refuses(str(options), integrated_gradients, model, images, 0, **{**more, **options})
     units = ("block2", 0, 0, 0), ("block1", 3, 0, 0), ("block1", 0), ("head", CLASSES), ("head", -1)
     some = np.array([0, 1, 2]), np.array([0, CLASSES]), [0, -1]  # of three classes, for two images
     for target in (CLASSES, -1, *some, {1, CLASSES}, *units, ("head", 0, 0)):

@@ -26,14 +26,21 @@ INF, TINY, HUGE = np.inf, 1e-45, 3e38  # about the smallest and the largest posi
 
 
 def assert_passes(rule, grad, x, expected):
-    """The rule gives this, in grad's dtype, whatever the dtype of x is."""
-    for dtype, other in ((np.float32, np.float32), (np.float32, np.float64), (np.float64, np.float32)):
-        passed = rule(np.array(grad, dtype), np.array(x, other))
-        assert_equal(passed, np.array(expected, dtype))
+    """The rule gives this, in grad's dtype, whatever the dtype of x is, also if nothing passes."""
+    kinds = (np.float32, np.float32), (np.float32, np.float64), (np.float64, np.float32)
+    for dtype, other in (*kinds, (np.float16, np.float32)):
+        with np.errstate(over="ignore"):
+            some, wanted = np.array(grad, dtype), np.array(expected, dtype)
+        inputs = np.array(x, other) * (1e-250 if other is np.float64 else 1)  # in float32, this would be 0
+        passed = rule(some, inputs)
+        assert_equal(passed, wanted)
         assert_dtype(passed, dtype)
-        rows = [np.array([values, values], kind) for values, kind in ((grad, dtype), (x, other))]
+        rows = [np.array([values, values]) for values in (some, inputs)]
         passed = rule(*map(np.asfortranarray, rows))  # memory goes down the columns
-        assert_equal(passed, np.array([expected, expected], dtype))
+        assert_equal(passed, np.array([wanted, wanted]))
+        closed = rule(-abs(some), -abs(inputs))
+        assert_equal(closed, np.zeros(some.shape))
+        assert_dtype(closed, dtype)
 
 
 # ---- 15.1 backprop_rule

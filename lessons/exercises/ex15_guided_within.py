@@ -119,7 +119,9 @@ def by_hand(model, images, classes, layers):
 @st.composite
 def asked(draw):
     """Two images (2, 1, 2, 2), a class for each, and layers of a network with two hidden layers."""
-    layers = draw(st.sampled_from([(), ("relu1",), ("relu2",), ("relu2", "relu1"), ("",), ("fc1", "relu1")]))
+    layers = draw(
+        st.sampled_from([(), ("relu1",), ("relu2",), ("relu2", "relu1"), ("",), ("fc1", "relu1"), ("fc1",)])
+    )
     classes = np.array([draw(st.integers(0, CLASSES - 1)), draw(st.integers(0, CLASSES - 1))])
     return two_hidden(draw(st.integers(0, 9))), draw(arrays((2, 1, 2, 2))), classes, layers
 
@@ -156,10 +158,20 @@ def layer_by_layer(guided_within, case):
 def blocks(guided_within):
     images = np.random.default_rng(0).integers(-4, 5, (2, 1, 4, 6)) / 4
     pooled = Built("small_cnn", seed=1, num_classes=CLASSES, widths=(3, 2), pool_after=(1,))
-    residual = Built("tiny_resnet", seed=2, num_classes=CLASSES, widths=(2, 3))
+    residual = Built("tiny_resnet", seed=4, num_classes=CLASSES, widths=(2, 3))
     body = "stage1.block1.residual.body"
     for model, some in (
-        (pooled, [(), ("block1",), ("block2.relu",), ("block1", "block2"), ("block1", "block1.relu"), ("",)]),
+        (
+            pooled,
+            [
+                (),
+                ("block1",),
+                ("block2.relu",),
+                ("block1", "block2", "block1"),
+                ("block1", "block1.relu"),
+                ("",),
+            ],
+        ),
         (residual, [(), ("stem",), ("stage1",), (body,), (body, "stage2.block1.relu"), ("", "stem")]),
     ):
         for layers in some:
@@ -202,6 +214,9 @@ def dtypes(guided_within):
             maps = guided_within(model, images.astype(dtype), classes, ("relu2",))
             assert_close(maps, expected, **near)
             assert_dtype(maps, dtype)
+    large = two_hidden(1, scale=1000)  # gradients above 1e6
+    maps = guided_within(large, images, classes, ("relu2",))
+    assert_close(maps, by_hand(large, images, classes, ["relu2"]), **WIDE)
     edge = Built("mlp", seed=0, in_features=1, hidden=(4,), num_classes=CLASSES)
     fc1 = edge.build().fc1  # at this pixel a ReLU's input is 0 in float32, and above 0 in float64
     pixel = (-fc1.bias.data[2] / fc1.weight.data[2]).reshape(1, 1, 1, 1)
@@ -226,7 +241,7 @@ def while_training(guided_within):
 )
 def refuses(guided_within):
     model, images = two_hidden(0, training=True), np.ones((2, 1, 2, 2))
-    for layers in (("relu1", "relu3"), ("relu3",), ("relu1.deeper",)):
+    for layers in (("relu1", "relu3"), ("relu3",), ("relu1.deeper",), ("", "relu3")):
         assert_refuses(f"the layer {layers[-1]!r}", guided_within, model, images, np.array([0, 1]), layers)
     six = np.ones((2, 1, 2, 3))
     assert_refuses("six pixels for four inputs", guided_within, model, six, np.array([0, 1]), ("relu1",))

@@ -67,7 +67,8 @@ def cue_counts(
     Each image shows the shape of one class and the texture of another. predicted is the answer of the model.
     An image is answered by shape if predicted == shape_labels, and by texture if predicted == texture_labels.
     If its shape and texture have the same class, and this is the answer, it counts for both.
-    predicted, shape_labels, texture_labels: (N,), class numbers below ``classes``, K, of any integer dtype.
+    predicted, shape_labels, texture_labels: (N,), class numbers below ``classes``, K, of a signed integer
+    dtype or uint8.
     Returns by_shape (K,), by_texture (K,). Entry c of both counts images whose shape has class c.
 
     >>> cue_counts(np.array([0, 2]), np.array([0, 0]), np.array([1, 2]), classes=3)  # shape, then texture

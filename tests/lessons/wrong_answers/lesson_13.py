@@ -414,3 +414,73 @@ def cut_patches(model, layer, images, k):
 def counts_of_their_dtype(predicted, shape_labels, texture_labels, classes):
     found = find("13.2").target(predicted, shape_labels, texture_labels, classes)
     return tuple(counts.astype(predicted.dtype) for counts in found)
+
+
+@wrong("13.1", "sorted by the logarithm of the confidence, which rounds")
+def by_the_logarithm(probabilities, labels, k):
+    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    logarithms = np.log(probabilities.max(axis=1)[mistakes])
+    return mistakes[np.argsort(-logarithms, kind="stable")][:k]
+
+
+@wrong("13.2", "the counts are floats where no answer is the shape")
+def floats_for_none(predicted, shape_labels, texture_labels, classes):
+    by_shape, by_texture = find("13.2").target(predicted, shape_labels, texture_labels, classes)
+    return by_shape if by_shape.any() else np.zeros(classes), by_texture
+
+
+@wrong("13.3", "the place of the smallest negative, which wraps around for bytes")
+def place_of_the_smallest_negative(activations):
+    flat = activations.reshape(*activations.shape[:2], -1)
+    places = np.stack(np.divmod((-flat).argmin(axis=2), activations.shape[3]), axis=2)
+    return flat.max(axis=2), places
+
+
+@wrong("13.3", "the place where the difference to the largest is 0, which infinity has nowhere")
+def place_of_no_difference(activations):
+    flat = activations.reshape(*activations.shape[:2], -1)
+    with np.errstate(all="ignore"):
+        first = (flat - flat.max(axis=2, keepdims=True) == 0).argmax(axis=2)
+    return flat.max(axis=2), np.stack(np.divmod(first, activations.shape[3]), axis=2)
+
+
+@wrong("13.4", "what sees everything has steps again behind a stride of 1")
+def steps_behind_everything(span, kernel, stride, padding, dilation=1):
+    found = find("13.4").target(span, kernel, stride, padding, dilation)
+    return found._replace(step=1) if span == EVERYTHING and stride == 1 else found
+
+
+wrong("13.4", "an array of three numbers")(lambda *layer: np.array(find("13.4").target(*layer)))
+
+
+@wrong("13.5", "only the outputs of the last batch are asked to be finite")
+def finite_in_the_last_batch(model, layer, images, k):
+    try:
+        return find("13.5").target(model, layer, images, k)
+    except ValueError as error:
+        parts = batch_slices(images)
+        if "not finite: it has no order" not in str(error) or len(parts) == 1:
+            raise
+        find("13.5").target(model, layer, images[parts[-1]], 1)  # what it refuses
+        return find("13.5").target(model, layer, np.clip(images, -1, 1), k)
+
+
+@wrong("13.5", "on a tie a later batch comes first")
+def later_batch_first(model, layer, images, k):
+    whole = find("13.5").target(model, layer, images, len(images))
+    find("13.5").target(model, layer, images, k)  # what it refuses
+    batch = whole.images // batch_slices(images)[0].stop
+    order = np.lexsort((whole.images, -batch, -whole.values), axis=1)[:, :k]
+    rows = np.arange(len(order))[:, np.newaxis]
+    return type(whole)(*(part[rows, order] for part in whole))
+
+
+@wrong("13.5", "units that differ by 1e-9 count as ties")
+def nearly_equal_places(model, layer, images, k):
+    found, outputs = top_patches(model, layer, images, k), layer_output(model, images, layer)
+    if outputs.ndim == 2:
+        return found
+    _, places = strongest_units(outputs.round(9))
+    return with_places(
+        found, places[found.images, np.arange(len(found.images))[:, None]], model, layer, images
+    )

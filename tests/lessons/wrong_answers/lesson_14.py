@@ -9,7 +9,8 @@ from minidl import nn
 from minidl.engine.tensor import Tensor
 from minidl.explain import integrated_gradients, occlusion_map
 from minidl.explain.baseline import baseline_images
-from minidl.explain.target import layer_output
+from minidl.explain.gradients import gradient_by_rule, path_nodes
+from minidl.explain.target import images_and_target, layer_output
 from tests.lessons.wrong_answers.declare import is_unit, not_taken, one_mode, wrong
 
 
@@ -522,3 +523,84 @@ for number in ("14.4", "14.5"):
     changed_target(
         number, "a unit's last index too many is left out", is_tuple, lambda unit, maps: unit[: maps.ndim]
     )
+
+
+@wrong("14.1", "the norm of gradients divided by the largest of all, so weak pixels become 0")
+def norm_beside_the_largest(gradients, reduce):
+    largest = np.abs(gradients).max()
+    if reduce != "l2" or largest == 0:
+        return find("14.1").target(gradients, reduce)
+    return largest * find("14.1").target(gradients / largest, reduce)
+
+
+@wrong("14.2", "running sums in the drops' dtype, in which a large drop leaves a rest")
+def running_sums(drops, size, window, stride):
+    ends = np.zeros((len(drops) + 1, size[0] + 1, size[1] + 1), drops.dtype)  # the last counts the windows
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        bottom, right = min(top + window[0], size[0]), min(left + window[1], size[1])
+        added = np.append(drops[:, i, j], 1).astype(drops.dtype)
+        for y, x, sign in ((top, left, 1), (bottom, left, -1), (top, right, -1), (bottom, right, 1)):
+            ends[:, y, x] += sign * added
+    total = ends.cumsum(axis=1).cumsum(axis=2)[:, :-1, :-1]
+    return total[:-1] / total[-1]
+
+
+@wrong("14.3", "midpoints by arange from 0 to 1, which gives one too many for some numbers of steps")
+def midpoints_by_arange(steps, nodes="gauss"):
+    if nodes != "midpoint" or steps < 1:
+        return find("14.3").target(steps, nodes)
+    alphas = np.arange(0, 1, 1 / steps) + 0.5 / steps
+    return alphas, np.full(len(alphas), 1 / steps)
+
+
+@wrong("14.3", "spaces around a word are taken off")
+def stripped_word(steps, nodes="gauss"):
+    return find("14.3").target(steps, nodes.strip() if isinstance(nodes, str) else nodes)
+
+
+@wrong("14.4", "a softmax without the largest logit taken off, which is NaN where e^z is infinite")
+def plain_softmax(model, images, target=None, *, probability=False, **options):
+    maps = find("14.4").target(model, images, target, probability=probability, **options)
+    large = probability and layer_output(model, images, "").max() > 709
+    return np.full_like(maps, np.nan) if large else maps
+
+
+def wide_inside(number):
+    """The library's function for images of float64, and the maps in the images' dtype."""
+
+    def answer(model, images, target=None, **options):
+        maps = find(number).target(model, images.astype(np.float64), target, **options)
+        return maps.astype(images.dtype)
+
+    return answer
+
+
+for number in ("14.4", "14.5"):
+    wrong(number, "float32 images are computed with in float64")(wide_inside(number))
+
+
+@wrong("14.5", "the class that is not given is predicted in float32")
+def class_in_float32(model, images, target=None, **options):
+    if target is None:
+        find("14.5").target(model, images, **options)  # what it refuses
+        target = layer_output(model, images.astype(np.float32), "").argmax(axis=1)
+    return find("14.5").target(model, images, target, **options)
+
+
+@wrong("14.4", "nothing is checked where the images are the baseline")
+def nothing_to_cover(model, images, target=None, *, baseline="mean", rng=None, **options):
+    if np.array_equal(images, baseline_images(images, baseline, rng)):
+        return np.zeros((len(images), *images.shape[2:]), images.dtype)
+    return find("14.4").target(model, images, target, baseline=baseline, rng=rng, **options)
+
+
+@wrong("14.5", "the points on the line are rounded to float32")
+def narrow_points(model, images, target=None, *, baseline=0.0, steps=64, nodes="gauss", rng=None):
+    find("14.5").target(model, images, target, baseline=baseline, steps=steps, nodes=nodes)  # what it refuses
+    images, goal = images_and_target(model, images, target)
+    b, average = baseline_images(images, baseline, rng), np.zeros_like(images)
+    for alpha, weight in zip(*map(np.ndarray.tolist, path_nodes(steps, nodes)), strict=True):
+        point = (b + alpha * (images - b)).astype(np.float32).astype(images.dtype)
+        average += weight * gradient_by_rule(model, point, goal)
+    return (images - b) * average

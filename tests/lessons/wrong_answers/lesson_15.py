@@ -360,3 +360,50 @@ def unchecked_gradient(model, images, classes, layers):
     with eval_mode(model):
         logits = model(x)
     return grad(logits[np.arange(len(images)), classes].sum(), x)
+
+
+def input_like_the_gradient(number):
+    return lambda grad, x: find(number).target(grad, x.astype(grad.dtype))
+
+
+def with_a_zero_of_float32(number):
+    return lambda grad, x: find(number).target(grad, x) + np.zeros(1, np.float32)
+
+
+def nothing_like_the_input(number):
+    def answer(grad, x):
+        passed = find(number).target(grad, x)
+        return passed if passed.any() else np.zeros_like(x)
+
+    return answer
+
+
+for rule in ("15.1", "15.2", "15.3"):
+    if rule != "15.2":
+        wrong(rule, "the input is rounded to the gradient's dtype")(input_like_the_gradient(rule))
+    wrong(rule, "a gradient of float16 becomes float32")(with_a_zero_of_float32(rule))
+    wrong(rule, "where nothing passes, the zeros have the input's dtype")(nothing_like_the_input(rule))
+
+
+def without_relus(model, images, classes, layers, instead):
+    """The library's maps; layers without a ReLU are not taken as they are."""
+    parts = [part for path in layers for part in model.layer(path).modules()]
+    has_some = not layers or any(isinstance(part, nn.ReLU) for part in parts)
+    return find("15.4").target(model, images, classes, layers if has_some else instead())
+
+
+def refuse_layers():
+    raise ValueError("no ReLU in the layers")
+
+
+wrong("15.4", "layers without a ReLU are refused")(
+    lambda *given: without_relus(*given, instead=refuse_layers)
+)
+wrong("15.4", "layers without a ReLU are the whole model")(
+    lambda *given: without_relus(*given, instead=lambda: ("",))
+)
+
+
+@wrong("15.4", "ReLUs more than four levels deep are not found")
+def four_levels(model, images, classes, layers):
+    return by_paths(model, images, classes, layers, lambda p, layer: is_inside(p, layer) and p.count(".") < 4)
