@@ -106,6 +106,10 @@ def worked_convolution(conv2d):
     assert_close(y, sums)
     assert_close(grad_x[0, 0], 1e9 * np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]))
     assert_close(grad_weight, 1e9 * sums)
+    g = np.array([[[[1.0, 1.0], [1.0, np.inf]]]])
+    _, (grad_x, grad_weight) = conv2d(NINE, np.ones((1, 1, 2, 2)), grad=g)
+    assert_close(grad_x[0, 0], [[1.0, 2.0, 1.0], [2.0, np.inf, np.inf], [1.0, np.inf, np.inf]])
+    assert_close(grad_weight, np.full((1, 1, 2, 2), np.inf))
 
 
 def by_loops(x, weight, stride):

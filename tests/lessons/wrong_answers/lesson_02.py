@@ -343,3 +343,4 @@ class CutSums(find("02.4").target):
 
 
 changed_gradients("a gradient above a million is cut", lambda g: np.clip(g, -1e6, 1e6))
+changed_gradients("an infinite gradient becomes a large number", np.nan_to_num)
