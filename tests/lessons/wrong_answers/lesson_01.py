@@ -824,3 +824,17 @@ class CutMatrixGradients(find("01.5").target):
     def backward(self, grad):
         grads = super().backward(grad)
         return tuple(np.clip(g, -1e6, 1e6) if g is not None and g.ndim > 1 else g for g in grads)
+
+
+@wrong("01.1", "a number b gets the mean of the gradients")
+class MeanForANumber(find("01.1").target):
+    def backward(self, grad):
+        grad_a, grad_b = super().backward(grad)
+        return grad_a, grad_b / self.a.size if self.b.shape == () and grad_b is not None else grad_b
+
+
+@wrong("01.1", "gradients of large factors are cut to a million")
+class CutProducts(find("01.1").target):
+    def backward(self, grad):
+        cut = self.a.ndim > 0 and self.b.ndim > 0
+        return tuple(np.clip(g, -1e6, 1e6) if cut and g is not None else g for g in super().backward(grad))
