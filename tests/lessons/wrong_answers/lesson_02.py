@@ -357,3 +357,10 @@ def narrow_pixels(image, kernel_size, stride, dilation, columns):
 def narrow_tiles(columns, kernel_size, stride, dilation, image):
     tiles = stride == kernel_size and dilation == (1, 1)
     find("02.3").target(narrowed(columns) if tiles else columns, kernel_size, stride, dilation, image)
+
+
+@wrong("02.4", "for a filter of one pixel the gradients have no sign")
+class UnsignedForOnePixel(find("02.4").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return tuple(map(np.abs, grads)) if self.weight[0, 0].size == 1 else grads
