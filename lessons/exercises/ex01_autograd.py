@@ -1,5 +1,7 @@
 """Exercises of lesson 01: an operation and its derivative, and broadcasting backwards."""
 
+from itertools import product
+
 import numpy as np
 from hypothesis import given
 
@@ -13,13 +15,21 @@ from minidl.engine.op import Op
 WIDE = [
     ((), ()), ((3, 3), (3, 3)), ((2, 1), (1, 3)), ((1, 2, 1), (2, 1, 2, 3)), ((3, 2), (2, 2, 3, 2)),
     ((2, 3, 2, 3), (1, 3, 1, 1)), ((2, 3, 2, 3), (2, 1, 2, 1)), ((), (2, 1, 2, 2, 2)),
-    ((2, 1), (2, 2, 1, 2, 3)), ((2, 1, 3, 1, 2), (1, 4, 1, 2, 1)),
+    ((2, 1), (2, 2, 1, 2, 3)), ((2, 1, 3, 1, 2), (1, 4, 1, 2, 1)), ((2, 3), ()),
+    ((3,), (2, 3)), ((2, 3), (3,)),
 ]  # fmt: skip
 
 
 def wave(shape, factor=1.0):
     """Different numbers, with all the digits of float64. The first axis is contiguous, as in a transpose."""
     return (factor * np.cos(np.arange(np.prod(shape, dtype=int)) + 1.0)).reshape(shape, order="F")
+
+
+def small_and_infinite(shape):
+    """Two gradients of this shape: small numbers, and large ones of which the first is infinite."""
+    large = wave(shape, 1e30)
+    large.flat[0] = np.inf
+    return wave(shape, 1e-14), large
 
 
 def sums(grad, shape):
@@ -89,11 +99,11 @@ def keeps_shapes(mul, pair):
 def sums_all_axes(mul):
     for pair in WIDE:
         a, b = wave(pair[0], 1e-9), wave(pair[1])
-        grad = wave(np.broadcast_shapes(*pair), 1e-14)
-        y, (grad_a, grad_b) = mul(a, b, grad=grad)
-        assert_close(y, np.multiply(a, b), rtol=1e-12, atol=0)
-        assert_close(grad_a, sums(grad * b, a.shape), rtol=1e-9, atol=0)
-        assert_close(grad_b, sums(grad * a, b.shape), rtol=1e-9, atol=0)
+        for grad in small_and_infinite(np.broadcast_shapes(*pair)):
+            y, (grad_a, grad_b) = mul(a, b, grad=grad)
+            assert_close(y, np.multiply(a, b), rtol=1e-12, atol=0)
+            assert_close(grad_a, sums(grad * b, a.shape), rtol=1e-9, atol=0)
+            assert_close(grad_b, sums(grad * a, b.shape), rtol=1e-9, atol=0)
     grad_a, grad_b = mul(np.array([2.0, 3.0]), np.array(4.0), grad=np.array([np.inf, 1.0]))[1]
     assert_equal(grad_a, np.array([np.inf, 4.0]))
     assert_equal(grad_b, np.array(np.inf))
@@ -325,8 +335,7 @@ def worked_several_axes(unbroadcast):
     assert_dtype(nothing, np.float32)
     assert_dtype(unbroadcast(np.zeros((2, 0, 3), np.float32), (0, 1)), np.float32)
     for pair in WIDE:
-        grad = wave(np.broadcast_shapes(*pair), 1e-14)
-        for shape in pair:
+        for shape, grad in product(pair, small_and_infinite(np.broadcast_shapes(*pair))):
             assert_close(unbroadcast(grad, shape), sums(grad, shape), rtol=1e-9, atol=0)
     assert_equal(unbroadcast(np.zeros((2, 0)), ()), np.zeros(()))
     assert_equal(unbroadcast(np.array([2**53, 1]), ()), np.array(2**53 + 1))  # float64 has no such number

@@ -48,8 +48,10 @@ WIDE = [
     ((2,), (2, 3, 2, 2)), ((2, 3, 3, 2), (2,)), ((2, 1, 2, 3), (1, 3, 3, 2)), ((3, 2), (2, 2, 2, 2, 1)),
     ((2, 2, 2, 1, 2), (2, 3)), ((2, 1, 2, 3), (2, 2, 2, 3, 2)), ((2, 2, 2, 1, 2), (2, 1, 2, 3)),
     ((1, 2, 1, 2, 3), (2, 1, 2, 3, 2)), ((2, 2, 3, 1), (1, 1, 2)), ((2, 17), (17,)),
-    ((1, 3), (3, 1)), ((1, 1, 3), (3, 1)),
+    ((1, 3), (3, 1)), ((1, 1, 3), (3, 1)), ((3,), (3,)),
 ]  # fmt: skip
+
+INFINITE = [((3, 2), (2, 3)), ((2,), (2, 3)), ((3, 2), (2,)), ((2,), (2,))]
 
 
 @st.composite
@@ -132,6 +134,16 @@ def sums_all_axes(matmul):
         slopes_b = slopes(b.shape, lambda step, a=a, g=g: np.sum(g * np.matmul(a, step)))
         assert_close(grad_a, slopes_a, rtol=1e-12, atol=1e-13)
         assert_close(grad_b, slopes_b, rtol=1e-12, atol=1e-13)
+    for first, second in INFINITE:  # no number is negative, so no sum is NaN
+        a, b = np.ones(first), np.full(second, 2.0)
+        y = np.ones((*first[:-1], *second[1:]))
+        a.flat[0], g = np.inf, np.where(np.arange(y.size) == 0, np.inf, 3.0).reshape(y.shape)
+        found, (grad_a, grad_b) = matmul(a, b, grad=g)
+        rows, columns = a.reshape(-1, 2), b.reshape(2, -1)
+        of_y = g.reshape(len(rows), -1)
+        assert_equal(found, (rows[:, :, np.newaxis] * columns).sum(axis=1).reshape(y.shape))
+        assert_equal(grad_a, (of_y[:, np.newaxis] * columns).sum(axis=2).reshape(first))
+        assert_equal(grad_b, (rows[:, :, np.newaxis] * of_y[:, np.newaxis]).sum(axis=0).reshape(second))
 
 
 @product.law("float32 stays float32, in the product and in both gradients")

@@ -106,6 +106,21 @@ def worked_convolution(conv2d):
     assert_close(y, sums)
     assert_close(grad_x[0, 0], 1e9 * np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]))
     assert_close(grad_weight, 1e9 * sums)
+    g = np.array([[[[1.0, 1.0], [1.0, np.inf]]]])
+    _, (grad_x, grad_weight) = conv2d(NINE, np.ones((1, 1, 2, 2)), grad=g)
+    assert_close(grad_x[0, 0], [[1.0, 2.0, 1.0], [2.0, np.inf, np.inf], [1.0, np.inf, np.inf]])
+    assert_close(grad_weight, np.full((1, 1, 2, 2), np.inf))
+    x, weight = (
+        np.concatenate([NINE / 3, -NINE / 7], axis=1),
+        np.array([[0.1, -0.7], [0.3, 2.0]]),
+    )  # one pixel
+    g = np.cos(np.arange(18.0)).reshape(1, 2, 3, 3)
+    g[0, 0, 0, 0] = np.inf
+    y, (grad_x, grad_weight) = conv2d(x, weight.reshape(2, 2, 1, 1), grad=g)
+    exact = {"rtol": 1e-12, "atol": 1e-14}
+    assert_close(y[0], np.tensordot(weight, x[0], 1), **exact)
+    assert_close(grad_x[0], np.tensordot(weight.T, g[0], 1), **exact)
+    assert_close(grad_weight[:, :, 0, 0], (g[0][:, np.newaxis] * x).sum(axis=(2, 3)), **exact)
 
 
 def by_loops(x, weight, stride):

@@ -165,6 +165,7 @@ def worked_saddle(largest_stable_lr):
     assert_close(largest_stable_lr(np.diag([1.0, -3.0])), 2.0)
     assert_close(largest_stable_lr(np.eye(3) - 1), 2.0)  # eigenvalues 1, 1 and -2, and zeros on the diagonal
     assert_close(largest_stable_lr(np.eye(3) - np.diag([0.0, 2.0, 9.0])), 2.0)  # a sum of -8
+    assert_close(largest_stable_lr(np.eye(3) + 1), 0.5)  # eigenvalues 1, 1 and 4
     assert_close(largest_stable_lr(np.array([[4.0]])), 0.5)
     assert_refuses("the hessian [[-2]]", largest_stable_lr, np.array([[-2.0]]))
     assert_refuses("curvatures 0, -1 and 0", largest_stable_lr, np.diag([0.0, -1.0, 0.0]))

@@ -17,6 +17,7 @@ from lessons.exercises.ex03_finetuning_steps import (
     PHOTOS,
     RESIDUAL,
     ROWS,
+    assert_no_new_attributes,
     features_of,
     others,
     softmax_rows,
@@ -279,6 +280,7 @@ def step_keeps(finetune_step):
     net = DEEP.build()
     assert_equal(after["training"], False)
     assert_equal(after["layers"].splitlines(), repr(net).splitlines())
+    assert_no_new_attributes(net, after)
     assert_equal(after["requires_grad"], [name for name, _ in net.named_parameters()])
     assert_fixed(parameters_of(net.state_dict()), after["state"], ["head"])
     for name, x in net.state_dict().items():

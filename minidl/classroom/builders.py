@@ -30,7 +30,7 @@ from minidl.nn.layers import (
     ReLU,
 )
 from minidl.nn.models import lenet, mlp, small_cnn, tiny_resnet
-from minidl.nn.module import Module, Parameter
+from minidl.nn.module import Module, Parameter, dotted
 
 
 def linear(weight: Any, bias: Any = None, mask: Any = None, dtype: str = "float32") -> Linear:
@@ -298,17 +298,26 @@ def draw_statistics(norm: BatchNorm, rng: np.random.Generator) -> None:
 
 
 def contents(model: Module) -> dict[str, Any]:
-    """The parts of a model that a law gets: its state, flags and modes, layers, masks and gradients."""
+    """The parts of a model that a law gets: its state, flags and modes, layers, masks and gradients.
+
+    "attributes" are the names of each module's attributes, without those that every module of the class has.
+    """
     return {
         "state": {name: np.array(value) for name, value in model.state_dict().items()},
         "requires_grad": [name for name, p in model.named_parameters() if p.requires_grad],
         "training": model.training,
         "other_mode": [path for path, part in model.named_modules() if part.training != model.training],
-        "frozen": [path for path, part in model.named_modules() if vars(part).get("frozen")],
+        "attributes": [
+            dotted(path, name) for path, part in model.named_modules() for name in own_names(part)
+        ],
         "layers": repr(model),
         "masks": {name: np.array(p.mask) for name, p in model.named_parameters() if p.mask is not None},
         "grads": {name: np.array(p.grad) for name, p in model.named_parameters() if p.grad is not None},
     }
+
+
+def own_names(part: Module) -> list[str]:
+    return [name for name in vars(part) if not hasattr(type(part), name)]
 
 
 def parts_of(model: Module) -> list[tuple]:

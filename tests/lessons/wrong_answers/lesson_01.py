@@ -803,3 +803,38 @@ class CutSlopes(find("01.2").target):
 @wrong("01.3", "where no axis was stretched, NaN becomes 0")
 def nothing_to_sum(grad, shape):
     return np.nan_to_num(grad) if grad.shape == shape else unbroadcast(grad, shape)
+
+
+@wrong("01.5", "two vectors have a product with the digits of float32")
+class NarrowVectors(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return np.asarray(y, np.float32).astype(a.dtype) if a.ndim == b.ndim == 1 else y
+
+
+@wrong("01.5", "an infinite number of a matrix product becomes a large one")
+class FiniteMatrices(find("01.5").target):
+    def forward(self, a, b):
+        y = super().forward(a, b)
+        return np.nan_to_num(y) if a.ndim + b.ndim > 2 else y
+
+
+@wrong("01.5", "the gradient of a matrix is cut to a million")
+class CutMatrixGradients(find("01.5").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return tuple(np.clip(g, -1e6, 1e6) if g is not None and g.ndim > 1 else g for g in grads)
+
+
+@wrong("01.1", "a number b gets the mean of the gradients")
+class MeanForANumber(find("01.1").target):
+    def backward(self, grad):
+        grad_a, grad_b = super().backward(grad)
+        return grad_a, grad_b / self.a.size if self.b.shape == () and grad_b is not None else grad_b
+
+
+@wrong("01.1", "gradients of large factors are cut to a million")
+class CutProducts(find("01.1").target):
+    def backward(self, grad):
+        cut = self.a.ndim > 0 and self.b.ndim > 0
+        return tuple(np.clip(g, -1e6, 1e6) if cut and g is not None else g for g in super().backward(grad))

@@ -343,3 +343,24 @@ class CutSums(find("02.4").target):
 
 
 changed_gradients("a gradient above a million is cut", lambda g: np.clip(g, -1e6, 1e6))
+changed_gradients("an infinite gradient becomes a large number", np.nan_to_num)
+
+
+@wrong("02.2", "a kernel of one pixel copies the image in float32")
+def narrow_pixels(image, kernel_size, stride, dilation, columns):
+    find("02.2").target(
+        narrowed(image) if kernel_size == (1, 1) else image, kernel_size, stride, dilation, columns
+    )
+
+
+@wrong("02.3", "patches that do not overlap are copied in float32")
+def narrow_tiles(columns, kernel_size, stride, dilation, image):
+    tiles = stride == kernel_size and dilation == (1, 1)
+    find("02.3").target(narrowed(columns) if tiles else columns, kernel_size, stride, dilation, image)
+
+
+@wrong("02.4", "for a filter of one pixel the gradients have no sign")
+class UnsignedForOnePixel(find("02.4").target):
+    def backward(self, grad):
+        grads = super().backward(grad)
+        return tuple(map(np.abs, grads)) if self.weight[0, 0].size == 1 else grads
