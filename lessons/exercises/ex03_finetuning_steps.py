@@ -38,7 +38,7 @@ def train_new_head(
     All other layers are frozen. Their parameters do not change at all. BatchNorm's running statistics do not
     change either, and the forward passes use them. Afterwards only the head's parameters require grad. The
     model is left in training mode. The attribute ``frozen`` of each BatchNorm is True, so later forward
-    passes do not change its statistics. Otherwise the other layers are as before.
+    passes do not change its statistics. Otherwise the other layers are as before, but for their gradients.
     You may rely on this: the model has no Dropout, and the head runs last.
     Returns the mean cross-entropy before each step: (steps,) in float64.
     ValueError for fewer than one class or step, and for a label that is not a class of the new task. The

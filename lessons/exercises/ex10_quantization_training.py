@@ -69,6 +69,8 @@ def worked_edge(fake_quantize):
     for far, most in ((200, 255), (40000, 65535)):  # the ranges of 8 and 16 bits
         y, _ = fake_quantize(np.array([1.0, 1.0 - far, 9e4]), S=1.0, Z=far, qmin=0, qmax=most)
         assert_equal(y, [1.0, 1.0 - far, most - far])
+        y, _ = fake_quantize(np.array([0.3, -0.5]), S=0.1, Z=far, qmin=0, qmax=most)
+        assert_close(y, [0.3, -0.5])  # S Q - S Z is the difference of two large numbers
 
 
 @straight.law(

@@ -687,3 +687,12 @@ def rounded_once(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
 def uint8_where_needed(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax):
     q = find("10.4").target(qx, S_x, Z_x, qw, S_w, qbias, S_y, Z_y, qmin, qmax)
     return q.astype(np.uint8 if qmin == 0 or qmax > 127 else np.int8)
+
+
+@wrong("10.3", "S Q - S Z, which loses digits where Z is large")
+class DifferenceOfProducts(find("10.3").target):
+    def forward(self, x):
+        super().forward(x)
+        S, Z = np.asarray(self.S, np.float32), np.asarray(self.Z, np.float32)
+        q = np.clip(np.rint(x.astype(np.float32) / S) + Z, self.qmin, self.qmax)
+        return (S * q - S * Z).astype(x.dtype)
