@@ -97,6 +97,7 @@ class Answering:
         take_away(task.target)
         sys.path += asked["beside"]
         confine(self.folder)
+        sys.setrecursionlimit = keep_recursion_limit
         module = load(self.path, asked["source"].tobytes())
         direct = Direct(function_of(module, task), asked["kind"], tuple(asked["written"]), asked["returns"])
         stand_in(module, task, targets.values())
@@ -203,6 +204,11 @@ class Withheld:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         is_other = name.split(".")[0] != self.package
         require(is_other, f"{name} holds the exercises: write it yourself", LibraryCall)
+
+
+def keep_recursion_limit(limit: int) -> None:
+    """Stands in for ``sys.setrecursionlimit``: an answer must be right for learners who never call it."""
+    warnings.warn(f"the recursion limit stays {sys.getrecursionlimit()} in a check", stacklevel=2)
 
 
 def withheld(*arguments, **params):

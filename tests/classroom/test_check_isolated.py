@@ -144,6 +144,16 @@ def test_a_mistake_of_an_op_is_recognised_and_replayed_from_another_process(cour
     assert stops == 1 and outcome.message.splitlines()[0] in printed
 
 
+def test_an_answer_cannot_raise_the_recursion_limit(course):
+    text = "import sys\ndef topological_order(root, parents_of):\n    sys.setrecursionlimit(100_000)\n"
+    text += "    found = {}\n    def visit(node):\n        for parent in parents_of(node):\n"
+    text += "            if parent not in found:\n                visit(parent)\n        found[node] = None\n"
+    text += "    visit(root)\n    return list(found)[::-1]\n"
+    write_work(course, "01", text)
+    outcome = check_exercise(course, "01.4")
+    assert not outcome.passed and "RecursionError" in outcome.message
+
+
 SIMCLR = """from minidl.transfer.contrastive import nt_xent
 def simclr_steps(model, images, augment, *, steps, lr, temperature, rng):
     model.train()
