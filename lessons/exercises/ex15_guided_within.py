@@ -190,7 +190,7 @@ def blocks(guided_within):
 
 
 @guided_in.law(
-    "a ReLU with two paths is guided in both of its runs, by either path; an input of 0 is not active"
+    "a ReLU with two paths is guided in both of its runs, by either path, and by a block around one of them"
 )
 def shared_relu(guided_within):
     model = Built("shared_relu", seed=4, in_features=4, num_classes=CLASSES, training=True)  # with a Dropout
@@ -198,8 +198,8 @@ def shared_relu(guided_within):
     images = np.array([[1.0, -0.5, 2.0, 0.25], [0.0] * 4]).reshape(2, 1, 2, 2)
     chain = Sequential(nn.Flatten(), *net.children())  # as in its forward
     R = np.eye(CLASSES)[classes]
-    for layers in ((), ("again",), ("act", "last"), ("last",)):
-        expected = back(chain, images, R, {net.layer(path) for path in layers})
+    for layers in ((), ("middle.again",), ("act", "last"), ("last",), ("middle",)):
+        expected = back(chain, images, R, {part for path in layers for part in net.layer(path).modules()})
         assert_close(guided_within(model, images, classes, layers), expected, **NEAR)
 
 

@@ -62,9 +62,9 @@ def boundary_step(logits: np.ndarray, gradients: np.ndarray, answer: int) -> np.
 
     logits z: (K,). The answer must have the largest logit; for a class with a larger logit, r would point
     away from the plane.  gradients ∇z: (K, ...), one for each logit; r has the shape of one of them.
-    A class with w_k = 0 has no plane. A class with a small w_k has one, unless ‖w_k‖² is 0 in the dtype of
-    the gradients. If no class has a plane, r = 0. All is computed in float64 if logits and gradients are
-    float64.
+    A class with w_k = 0 has no plane. A class with a small w_k has one; only where ‖w_k‖² is 0 in the dtype
+    of the gradients, it may have none. If no class has a plane, r = 0. All is computed in float64 if logits
+    and gradients are float64.
     """
     f = logits - logits[answer]
     w = (gradients - gradients[answer]).reshape(len(logits), -1)

@@ -109,15 +109,16 @@ class SharedRows(Module):
 class SharedReLU(Module):
     """A forward of its own: Linear layers first (without a bias), second, third, head, and ReLUs between.
 
-    One ReLU has the paths ``act`` and ``again``, and a hook that changes nothing. The other ReLU is ``last``.
-    Before the head there is a Dropout, unless ``dropout`` is False.
+    One ReLU has the paths ``act`` and ``middle.again``, and a hook that changes nothing: it runs outside of
+    the block ``middle`` and inside. The other ReLU is ``last``. Before the head there is a Dropout, unless
+    ``dropout`` is False.
     """
 
     def __init__(
         self, in_features: int, num_classes: int, dropout: bool = True, *, rng: np.random.Generator
     ) -> None:
         self.first, self.act = Linear(in_features, 4, bias=False, rng=rng), ReLU()
-        self.second, self.again = Linear(4, 4, rng=rng), self.act
+        self.middle = Sequential({"second": Linear(4, 4, rng=rng), "again": self.act})
         self.third, self.last = Linear(4, 4, rng=rng), ReLU()
         self.dropout = Dropout(0.5, rng=rng) if dropout else Identity()
         self.head = Linear(4, num_classes, rng=rng)
@@ -125,7 +126,7 @@ class SharedReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.first(x.reshape(len(x), -1)))
-        return self.head(self.dropout(self.last(self.third(self.again(self.second(x))))))
+        return self.head(self.dropout(self.last(self.third(self.middle(x)))))
 
 
 class Scale(Module):

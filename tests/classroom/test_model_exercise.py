@@ -137,12 +137,12 @@ def test_a_trained_model_keeps_its_hooks_and_the_forward_of_each_layer():
 
     def wrapped(model, factor=0.5):
         smaller(model, factor)
-        forward = model.second.forward
-        model.second.forward = lambda x: forward(x)
+        forward = model.middle.forward
+        model.middle.forward = lambda x: forward(x)
 
     def new_layer(model, factor=0.5):  # the hook of the old layer goes with it
         smaller(model, factor)
-        model.act = model.again = ReLU()
+        model.act = model.middle[1] = ReLU()
 
     task, model = exercise(smaller, writes=("model",)), Built("shared_relu", in_features=3, num_classes=2)
     with pytest.raises(WrongAnswer, match="without_hooks removed a forward hook that its model had"):

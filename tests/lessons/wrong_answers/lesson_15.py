@@ -9,6 +9,7 @@ import numpy as np
 from lessons.exercises import find
 from minidl import nn, relu_rule
 from minidl.engine.backward import grad
+from minidl.engine.checks import check_labels
 from minidl.engine.tensor import Tensor
 from minidl.explain import guided_backprop, input_gradient
 from minidl.explain.gradients import guided_rule
@@ -407,3 +408,27 @@ wrong("15.4", "layers without a ReLU are the whole model")(
 @wrong("15.4", "ReLUs more than four levels deep are not found")
 def four_levels(model, images, classes, layers):
     return by_paths(model, images, classes, layers, lambda p, layer: is_inside(p, layer) and p.count(".") < 4)
+
+
+@wrong("15.4", "all that runs inside of a chosen layer is guided, not each ReLU wherever it runs")
+def around_the_layer(model, images, classes, layers):
+    chosen = {model.layer(path) for path in layers}
+    labels = check_labels("classes", classes, len(images), 3)
+
+    def guided(forward):
+        def run(x):
+            with relu_rule(guided_rule):
+                return forward(x)
+
+        return run
+
+    x = Tensor(images, requires_grad=True)
+    try:
+        for layer in chosen:
+            layer.forward = guided(layer.forward)
+        with eval_mode(model):
+            logits = model(x)
+    finally:
+        for layer in chosen:
+            vars(layer).pop("forward", None)
+    return grad(logits[np.arange(len(images)), labels].sum(), x)
