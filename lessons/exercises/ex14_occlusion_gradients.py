@@ -203,6 +203,20 @@ def narrow_drops(average_over_windows):
     assert_close(many, np.ones((1, 1, 600)))  # up to 300 windows at a pixel
 
 
+@average.law("every window counts, also beyond those that are needed; ValueError if no window covers a pixel")
+def all_windows(average_over_windows):
+    drops = np.array([[[1.0, 3.0, 5.0]]])
+    assert_close(average_over_windows(drops, (1, 3), (1, 2), (1, 1)), [[[1.0, 2.0, 4.0]]])
+    down = drops.reshape(1, 3, 1)
+    assert_close(average_over_windows(down, (3, 1), (2, 1), (1, 1)), [[[1.0], [2.0], [4.0]]])
+    assert_close(average_over_windows(drops, (1, 2), (1, 3), (1, 1)), [[[1.0, 2.0]]])
+    for width, window, stride in ((5, 1, 1), (8, 2, 3), (4, 1, 2)):  # at the end, in the middle, both
+        which = f"three windows of {window} with stride {stride} on {width} pixels"
+        sizes = (1, width), (1, window), (1, stride)
+        assert_refuses(which, average_over_windows, drops, *sizes)
+        assert_refuses(which, average_over_windows, down, *(side[::-1] for side in sizes))
+
+
 @average.mistake("summed instead of averaging", breaks=average.laws[0].text)
 def sums(drops, size, window, stride):
     ones = np.ones((1, *drops.shape[1:]))

@@ -106,15 +106,16 @@ def average_over_windows(
     drops: (N, rows, columns), finite floats. drops[:, i, j] belongs to the window whose top left pixel is
     (i · stride[0], j · stride[1]). Windows are cut at the border of the image.
     size: (height, width) of the image.  window, stride: (height, width).
-    Returns: (N, height, width), of the drops' dtype.
+    Returns: (N, height, width), of the drops' dtype. Raises ValueError if no window covers a pixel.
 
     >>> average_over_windows(np.array([[[1.0, 3.0]]]), size=(1, 3), window=(1, 2), stride=(1, 1))
     array([[[1., 2., 3.]]])
     """
     total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
-    for i, top in enumerate(window_starts(size[0], window[0], stride[0])):
-        for j, left in enumerate(window_starts(size[1], window[1], stride[1])):
-            covered = (slice(top, top + window[0]), slice(left, left + window[1]))
-            total[(slice(None), *covered)] += drops[:, i, j, np.newaxis, np.newaxis]
-            count[covered] += 1
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        covered = (slice(top, top + window[0]), slice(left, left + window[1]))
+        total[(slice(None), *covered)] += drops[:, i, j, np.newaxis, np.newaxis]
+        count[covered] += 1
+    require(count.all(), f"drops must have a window for each pixel, got {drops.shape} windows of {window}")
     return total / count

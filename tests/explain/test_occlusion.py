@@ -144,6 +144,14 @@ def test_overlapping_windows_are_averaged_by_hand():
     np.testing.assert_array_equal(maps, [[[1.0, 2.0, 5.5, 8.0]]])
 
 
+def test_a_window_that_nobody_needs_counts_and_a_pixel_without_a_window_is_refused():
+    drops = np.array([[[1.0, 3.0, 5.0]]])  # the last window is the last pixel alone
+    maps = average_over_windows(drops, (1, 3), (1, 2), (1, 1))
+    np.testing.assert_array_equal(maps, [[[1.0, 2.0, 4.0]]])
+    with pytest.raises(ValueError, match=r"a window for each pixel, got \(1, 1, 3\) windows of \(1, 2\)"):
+        average_over_windows(drops, (1, 8), (1, 2), (1, 3))
+
+
 def test_a_map_by_hand():
     # f = x0 + 2 x1 + 4 x2 on (1, 1, 1), covered by 0 in windows [0, 1] and [1, 2], with the drops 3 and 6.
     model = linear_model(np.array([[1.0, 2.0, 4.0]]))

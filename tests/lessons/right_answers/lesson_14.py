@@ -30,6 +30,8 @@ def average_over_windows(drops, size, window, stride):
             top, left = i * stride[0], j * stride[1]
             total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
             count[top : top + window[0], left : left + window[1]] += 1
+    if (count == 0).any():
+        raise ValueError("no window covers a pixel")
     return total / count
 
 

@@ -10,6 +10,7 @@ from minidl.engine.tensor import Tensor
 from minidl.explain import integrated_gradients, occlusion_map
 from minidl.explain.baseline import baseline_images
 from minidl.explain.gradients import gradient_by_rule, path_nodes
+from minidl.explain.occlusion import average_over_windows, scores, window_starts
 from minidl.explain.target import images_and_target, layer_output
 from tests.lessons.wrong_answers.declare import is_unit, not_taken, one_mode, wrong
 
@@ -604,3 +605,39 @@ def narrow_points(model, images, target=None, *, baseline=0.0, steps=64, nodes="
         point = (b + alpha * (images - b)).astype(np.float32).astype(images.dtype)
         average += weight * gradient_by_rule(model, point, goal)
     return (images - b) * average
+
+
+@wrong("14.2", "windows beyond those of window_starts are left out")
+def needed_windows(drops, size, window, stride):
+    rows, columns = (len(window_starts(*line)) for line in zip(size, window, stride, strict=True))
+    return find("14.2").target(drops[:, :rows, :columns], size, window, stride)
+
+
+@wrong("14.2", "a pixel without a window is 0")
+def zero_without_a_window(drops, size, window, stride):
+    total, count = np.zeros((len(drops), *size), drops.dtype), np.zeros(size, drops.dtype)
+    for i, j in np.ndindex(drops.shape[1:]):
+        top, left = i * stride[0], j * stride[1]
+        total[:, top : top + window[0], left : left + window[1]] += drops[:, i, j, None, None]
+        count[top : top + window[0], left : left + window[1]] += 1
+    return total / np.maximum(count, 1)
+
+
+@wrong("14.4", "a window starts at each multiple of the stride, up to the end of the image")
+def starts_up_to_the_end(
+    model, images, target=None, *, window=4, stride=2, baseline="mean", probability=False, rng=None
+):
+    images, target = images_and_target(model, images, target, maps=True, probability=probability)
+    window, stride = (side if isinstance(side, tuple) else (side, side) for side in (window, stride))
+    size = images.shape[2:]
+    for line in zip(size, window, stride, strict=True):
+        window_starts(*line)  # refuses
+    starts = [range(0, pixels, step) for pixels, step in zip(size, stride, strict=True)]
+    cover, whole = baseline_images(images, baseline, rng), scores(model, images, target, probability)
+    drops = np.empty((len(images), *map(len, starts)), images.dtype)
+    for i, j in np.ndindex(drops.shape[1:]):
+        place = np.s_[..., starts[0][i] : starts[0][i] + window[0], starts[1][j] : starts[1][j] + window[1]]
+        covered = images.copy()
+        covered[place] = cover[place]
+        drops[:, i, j] = whole - scores(model, covered, target, probability)
+    return average_over_windows(drops, size, window, stride)
