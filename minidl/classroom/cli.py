@@ -156,6 +156,7 @@ def number_or_file(text: str) -> str | Path:
     path = Path(text)
     if path.suffix == ".py" or len(path.parts) > 1 or path.is_file():
         return path
+    in_form(r"\d{1,2}(\.\d)?", text, "a number is like 09 or 09.1, and a file ends in .py")
     return exercise_number(text) if "." in text else lesson_number(text)
 
 

@@ -24,8 +24,8 @@ def filter_norms(conv: Conv2d | Linear | np.ndarray, order: int = 1) -> np.ndarr
 
         order 1:  ||w_o||_1 = sum |w|        order 2:  ||w_o||_2 = sqrt(sum w²)
 
-    conv: a layer, or its weight (O, ...). Returns float64 (O,), computed in float64.  ValueError for another
-    order.  Li et al. 2017, arXiv:1608.08710.
+    conv: a layer, or its weight as an array (O, ...). Returns float64 (O,), computed in float64.
+    ValueError for another order.  Li et al. 2017, arXiv:1608.08710.
 
     >>> from minidl import compress
     >>> weight = np.array([[3, -4], [0, 1]])  # two filters

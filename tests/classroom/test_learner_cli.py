@@ -233,6 +233,13 @@ def test_a_command_that_makes_no_sense_is_explained(lessons, capfd, arguments):
     assert "usage: python -m lessons" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["foo", "02_1", "foo.txt", "9.12"])
+def test_check_of_no_number_and_no_file_names_all_that_may_be_checked(lessons, capfd, text):
+    with pytest.raises(SystemExit):
+        lessons("check", text)
+    assert f"a number is like 09 or 09.1, and a file ends in .py, got '{text}'" in capfd.readouterr().err
+
+
 def test_where_the_case_cannot_be_kept_the_verdict_stands(course, lessons):
     write_work(course, "09", WRONG)
     (course.work / "replay").write_text("a file where the folder must be")
