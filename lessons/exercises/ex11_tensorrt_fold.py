@@ -141,7 +141,7 @@ def deviation_in_float64(fold):
     assert_close(weight, [[1 / (float(var[0]) + 0.9) ** 0.5]])
 
 
-@fold.law("var + eps not above 0 is refused with a ValueError; a sum above 0 is allowed, however small")
+@fold.law("ValueError: var + eps is not above 0 (a small sum is allowed), or mean or var has another length")
 def refuses_no_deviation(fold):
     one = np.ones(2)
     for var in ((0.0, 1.0), (1.0, -1.0), (1.0, np.nan)):
@@ -153,6 +153,11 @@ def refuses_no_deviation(fold):
     weight, bias = fold(np.ones((2, 1)), None, one, np.array([1e-40, 1.0]), one, one, 0.0)
     assert_close(weight, [[1e20], [1.0]])
     assert_close(bias, [-1e20, 0.0])
+    for outputs, length in ((2, 1), (2, 3), (1, 2)):
+        W, one, other = np.ones((outputs, 3)), np.ones(outputs), np.ones(length)
+        for mean, var in ((other, one), (one, other), (other, other)):
+            which = f"{outputs} outputs, {len(mean)} means and {len(var)} variances"
+            assert_refuses(which, fold, W, one, mean, var)
 
 
 @fold.mistake("used the variance instead of the deviation, its root", breaks=fold.laws[0].text)

@@ -42,7 +42,8 @@ def folded(
 
     weight: floats (O, ...).  bias, mean, var, gamma, beta: (O,). A bias of None counts as 0, a gamma of None
     as 1, a beta of None as 0. Everything is computed in float64. The results have weight's dtype (Jacob et
-    al. 2018, section 3.2). Raises ValueError if var + eps is not above 0, also for NaN.
+    al. 2018, section 3.2). Raises ValueError if var + eps is not above 0, also for NaN, and if mean or var
+    does not have one number for each output.
 
     >>> W, b = np.array([[2.0]]), np.array([1.0])  # 2 x + 1
     >>> mean, var, gamma, beta = np.array([[3.0], [4.0], [6.0], [5.0]])

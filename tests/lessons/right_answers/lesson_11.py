@@ -27,6 +27,8 @@ def folded(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
     mean, var = mean.astype(np.float64), var.astype(np.float64)
     if not (var + eps > 0).all():
         raise ValueError("var + eps must be above 0")
+    if not len(mean) == len(var) == len(weight):
+        raise ValueError("one number for each output")
     b = 0 if bias is None else bias.astype(np.float64)
     gamma = 1 if gamma is None else gamma.astype(np.float64)
     beta = 0 if beta is None else beta.astype(np.float64)

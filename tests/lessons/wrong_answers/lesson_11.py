@@ -570,3 +570,9 @@ wrong("11.3", "the new bias of a convolution without one learns")(
 def narrow_total(counts, tail, levels):
     total = max(float(counts.sum() + tail), 1.0)
     return find("11.4").target(counts, tail, levels) * total / float(np.float32(total))
+
+
+@wrong("11.2", "one mean and one variance count for all outputs")
+def one_for_all(weight, bias, mean, var, gamma=None, beta=None, eps=1e-5):
+    mean, var = (np.resize(row, len(weight)) if len(row) == 1 else row for row in (mean, var))
+    return find("11.2").target(weight, bias, mean, var, gamma, beta, eps)
