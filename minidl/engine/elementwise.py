@@ -188,8 +188,7 @@ class Tanh(Op):
 
 
 class Sigmoid(Op):
-    """y = 1 / (1 + e^-x), without overflow for any x, with all digits of a y near 0, and NaN for NaN;
-    dy/dx = y (1 - y)"""
+    """y = 1 / (1 + e^-x), without overflow, with all digits of a y near 0, NaN for NaN;  dy/dx = y (1 - y)"""
 
     def forward(self, x):
         decay = np.exp(-np.abs(x))  # decay lies in (0, 1], so it never overflows

@@ -218,9 +218,9 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
     The k-th player adds v(first k players) - v(first k - 1 players).
     value: the worths (2**n,), v(S) at index c, where bit i of c (of value 2**i) is 1 if player i is in S; or
     a function that gets rows of bools (m, n), True for the players in S, and returns m worths. It may be
-    called once for all orders. Worths are numbers or bools.  orders: (P, n), in each row the players 0 ...
-    n-1.
-    Returns: (P, n), in which column i belongs to player i. A row sums to v(all) - v(nobody).
+    called once for all orders. Worths are numbers or bools.
+    orders: (P, n), in each row the players 0 ... n-1. Column i of the result (P, n) belongs to player i. A
+    row sums to v(all) - v(nobody).
     """
     paths, n = orders.shape
     place = np.argsort(orders, axis=1)  # (P, n): when player i comes
@@ -235,9 +235,8 @@ def path_contributions(value: Value, orders: np.ndarray) -> np.ndarray:
 def kernel_coalitions(n: int, samples: int, rng: np.random.Generator, smallest: int = 1) -> np.ndarray:
     """Coalitions (samples, n) drawn in proportion to ``kernel_weights``, every second one a complement.
 
-    They have ``smallest`` ... n - ``smallest`` players, never none or all.
-    All C(n, s) coalitions of size s together have weight (n - 1) / (s (n - s)). So first a size is drawn,
-    then the players.
+    They have ``smallest`` ... n - ``smallest`` players, never none or all. All C(n, s) coalitions of size s
+    together have weight (n - 1) / (s (n - s)). So first a size is drawn, then the players.
     """
     if n == 1:
         return np.zeros((0, 1), bool)  # there are no sizes between the ends
